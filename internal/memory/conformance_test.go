@@ -1,0 +1,86 @@
+package memory_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/memory"
+	"github.com/letterbox-go/letterbox/internal/store"
+	"github.com/letterbox-go/letterbox/internal/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]memory.Option{
+		"clock=flowing": nil,
+		"clock=frozen":  {memory.Frozen(), memory.StartAt(time.Date(2001, 2, 3, 4, 5, 6, 789_012_345, time.Local))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Run(t, func(*testing.T) storetest.Harness { return harness{memory.New(opts...)} })
+		})
+	}
+}
+
+// harness joins the suite. A memory store has no row locks, so this is no
+// storetest.Locker.
+type harness struct{ outbox *memory.Store }
+
+func (h harness) Store() store.Store { return h.outbox }
+
+func (h harness) Publish(ctx context.Context, drafts ...store.Draft) ([]int64, error) {
+	return h.outbox.Publish(ctx, drafts...)
+}
+
+func (h harness) Insert(ctx context.Context, queue string, payload, headers []byte) (int64, error) {
+	ids, err := h.outbox.Publish(ctx, store.Draft{Queue: queue, Payload: payload, Headers: headers})
+	if err != nil {
+		return 0, err
+	}
+	return ids[0], nil
+}
+
+func (h harness) Advance(_ context.Context, d time.Duration) error {
+	h.outbox.Advance(d)
+	return nil
+}
+
+func (h harness) Rows(context.Context) ([]storetest.Row, error) {
+	var rows []storetest.Row
+	for _, c := range h.outbox.Rows() {
+		rows = append(rows, storetest.Row{Claimed: c, Now: h.outbox.Now()})
+	}
+	return rows, nil
+}
+
+func (h harness) DeadLetters(context.Context) ([]storetest.DeadLetter, error) {
+	var letters []storetest.DeadLetter
+	for _, d := range h.outbox.DeadLetters() {
+		letters = append(letters, storetest.DeadLetter{
+			OriginalID: d.OriginalID,
+			Queue:      d.Queue,
+			Payload:    d.Payload,
+			Headers:    d.Headers,
+			TimerID:    d.TimerID,
+			Deliveries: d.Deliveries,
+			CreatedAt:  d.CreatedAt,
+			FailedAt:   d.FailedAt,
+			Reason:     d.Reason,
+			Error:      d.Error,
+			Now:        h.outbox.Now(),
+		})
+	}
+	return letters, nil
+}
+
+func (h harness) BreakDeadLetters(context.Context) error {
+	h.outbox.BreakDeadLetters(errors.New("permission denied"))
+	return nil
+}
+
+func (h harness) MendDeadLetters(context.Context) error {
+	h.outbox.BreakDeadLetters(nil)
+	return nil
+}

@@ -1,0 +1,142 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// ErrKind comes where an outcome is of a kind that the call does not write.
+// Nothing is written.
+var ErrKind = errors.New("kind does not belong here")
+
+// Exchange implements [store.Exchanger]. It fails only where ctx has ended or
+// a kind is wrong ([ErrKind]), and then nothing happened.
+func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim) (store.Exchanged, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Exchanged{}, fmt.Errorf("exchange: %w", err)
+	}
+	for _, o := range outcomes {
+		switch o.Kind {
+		case store.Ack, store.Retry, store.Release:
+		default:
+			return store.Exchanged{}, fmt.Errorf("exchange: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// One instant for all of it, as now() is in a transaction: what is
+	// released without delay is due for the claims.
+	now := s.clock.now()
+
+	var ex store.Exchanged
+	for _, o := range outcomes {
+		if s.settle(o, now) {
+			ex.Settled = append(ex.Settled, o.ID)
+		}
+	}
+	for _, c := range claims {
+		ex.Batches = append(ex.Batches, s.claim(c, now))
+	}
+	return ex, nil
+}
+
+// settle writes one outcome, and says whether its lease was still good.
+func (s *Store) settle(o store.Outcome, now time.Time) bool {
+	r := s.rows[o.ID]
+	if r == nil || !r.heldBy(o.Lease) {
+		return false
+	}
+	q := s.queue(r.Queue)
+	switch o.Kind {
+	case store.Ack:
+		s.remove(q, r)
+	case store.Retry:
+		began := instant(now.Add(-o.Ran))
+		r.Attempts++
+		r.LastAttemptAt = began
+		if r.FirstAttemptAt.IsZero() {
+			r.FirstAttemptAt = began
+		}
+		s.unlease(q, r, instant(now.Add(o.Delay)))
+	case store.Release:
+		r.Deliveries--
+		s.unlease(q, r, instant(now.Add(o.Delay)))
+	}
+	return true
+}
+
+// claim answers one claim.
+func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
+	var batch store.Batch
+	q := s.queues[c.Queue]
+	if q == nil {
+		return batch
+	}
+	var found []*row
+	if c.ExpiredAfter > 0 {
+		found = s.expired(q, c, now)
+	} else {
+		found = s.due(q, c, now)
+	}
+	for _, r := range found {
+		s.lease(q, r, c.Token, now)
+		batch.Messages = append(batch.Messages, r.copy())
+	}
+	if c.ExpiredAfter <= 0 && len(found) < c.Limit {
+		batch.NextDue, batch.HasNext = q.nextDue(floor(c.Since), now)
+	}
+	return batch
+}
+
+// due is the claim's rows among the pending, in order.
+func (s *Store) due(q *queue, c store.Claim, now time.Time) []*row {
+	var found []*row
+	for k := range q.pending.from(floor(c.Since)) {
+		if len(found) >= c.Limit || k.at > now.UnixMicro() {
+			break
+		}
+		found = append(found, s.rows[k.id])
+	}
+	return found
+}
+
+// expired is the claim's rows among the leased: those with the oldest leases,
+// in order of due time all the same.
+func (s *Store) expired(q *queue, c store.Claim, now time.Time) []*row {
+	var found []*row
+	before := now.Add(-c.ExpiredAfter).UnixMicro()
+	for k := range q.leased.from(math.MinInt64) {
+		if len(found) >= c.Limit || k.at >= before {
+			break
+		}
+		if r := s.rows[k.id]; !r.DueAt.Before(c.Since) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *row) int { return compareKeys(a.pendingKey(), b.pendingKey()) })
+	return found
+}
+
+// nextDue is how long from now the first pending row at or after the floor
+// becomes due.
+func (q *queue) nextDue(floor int64, now time.Time) (time.Duration, bool) {
+	k, ok := q.pending.first(floor)
+	if !ok {
+		return 0, false
+	}
+	return time.UnixMicro(k.at).Sub(now), true
+}
+
+// floor is where a claim begins in the index of pending rows.
+func floor(since time.Time) int64 {
+	if since.IsZero() {
+		return math.MinInt64
+	}
+	return since.UnixMicro()
+}
