@@ -1,0 +1,45 @@
+package pgserver
+
+// An Option changes how [Start] starts a server.
+type Option interface{ apply(*settings) }
+
+type option func(*settings)
+
+func (o option) apply(s *settings) { o(s) }
+
+type settings struct {
+	bin     string
+	durable bool
+	config  []parameter
+}
+
+// parameter is one line of postgresql.conf.
+type parameter struct{ name, value string }
+
+func newSettings(opts []Option) settings {
+	var s settings
+	for _, o := range opts {
+		o.apply(&s)
+	}
+	return s
+}
+
+// Bin starts the server from the binaries in dir, which must hold postgres and initdb. It comes before DATABASE_URL and
+// LETTERBOX_PG_BIN. The default, and an empty dir, is to look for a server. The last of several holds.
+func Bin(dir string) Option {
+	return option(func(s *settings) { s.bin = dir })
+}
+
+// Durable leaves PostgreSQL's own settings for durability and memory as they are (fsync on) and keeps the data on a disk,
+// not in memory: for benchmarks and for tests of what survives a crash. The default trades both for speed. A server
+// named by DATABASE_URL is only checked to have fsync on. Repeating it changes nothing.
+func Durable() Option {
+	return option(func(s *settings) { s.durable = true })
+}
+
+// Config sets a parameter of postgresql.conf, such as Config("max_connections", "50"), over the package's own choice. A
+// server named by DATABASE_URL is only checked to show this very value. Options for different names add up; of several
+// for the same name the last holds.
+func Config(name, value string) Option {
+	return option(func(s *settings) { s.config = append(s.config, parameter{name, value}) })
+}
