@@ -1,0 +1,47 @@
+package postgres
+
+import "errors"
+
+// SQLSTATE codes, from PostgreSQL's appendix A.
+const (
+	undefinedTable  = "42P01"
+	undefinedSchema = "3F000"
+	notPermitted    = "42501"
+)
+
+// state is the SQLSTATE of an error: both pgx and lib/pq have the method.
+func state(err error) string {
+	var e interface{ SQLState() string }
+	if errors.As(err, &e) {
+		return e.SQLState()
+	}
+	return ""
+}
+
+// IsMissingTable reports whether a statement failed for want of its table.
+func IsMissingTable(err error) bool {
+	s := state(err)
+	return s == undefinedTable || s == undefinedSchema
+}
+
+// IsDenied reports whether a statement failed for want of a privilege.
+func IsDenied(err error) bool { return state(err) == notPermitted }
+
+// IsRefusal reports whether the server itself refused a statement because of
+// what it says, as opposed to a lost connection, a shutdown (class 57), a lack of
+// resources (53) or a conflict with others (40).
+func IsRefusal(err error) bool {
+	s := state(err)
+	if len(s) != 5 {
+		return false
+	}
+	switch s[:2] {
+	case "08", "40", "53", "57", "58", "XX":
+		return false
+	}
+	return true
+}
+
+// IsAborted reports whether a statement was turned away because an earlier one
+// of its transaction had failed.
+func IsAborted(err error) bool { return state(err) == "25P02" }

@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// ackSQL: each row is found by its primary key and guarded by its token. Rows
+// that a transaction holds without a lease have no token, and none is given:
+// hence IS NOT DISTINCT FROM, here and below.
+const ackSQL = `
+DELETE FROM {outbox} AS o
+USING unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
+RETURNING o.id`
+
+// rescheduleSQL serves Retry (failed) and Release (not failed). Rows that are
+// due again at once, because a worker hands them back, are told to the others.
+const rescheduleSQL = `
+WITH moved AS (
+  UPDATE {outbox} AS o
+  SET acquired_token = NULL, acquired_at = NULL,
+      next_attempt_at  = now() + make_interval(secs => mine.delay),
+      attempts_count   = o.attempts_count + CASE WHEN mine.failed THEN 1 ELSE 0 END,
+      deliveries_count = o.deliveries_count - CASE WHEN mine.failed THEN 0 ELSE 1 END
+                                            + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END, -- held: not yet counted
+      first_attempt_at = CASE WHEN mine.failed
+                              THEN COALESCE(o.first_attempt_at, now() - make_interval(secs => mine.ran))
+                              ELSE o.first_attempt_at END,
+      last_attempt_at  = CASE WHEN mine.failed
+                              THEN now() - make_interval(secs => mine.ran)
+                              ELSE o.last_attempt_at END
+  FROM unnest($1::bigint[], $2::uuid[], $3::bool[], $4::float8[], $5::float8[])
+       AS mine(id, token, failed, delay, ran)
+  WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
+  RETURNING o.id, o.queue, NOT mine.failed AND mine.delay = 0 AS handed_back
+), told AS (
+  SELECT count(pg_notify({channel}, queue)::text) AS n
+  FROM (SELECT DISTINCT queue FROM moved WHERE handed_back) AS q
+)
+SELECT id, (SELECT n FROM told) FROM moved`
+
+// burySQL moves rows in one statement: either both tables change or neither.
+const burySQL = `
+WITH gone AS (
+  DELETE FROM {outbox} AS o
+  USING unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[]) AS mine(id, token, reason, error)
+  WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
+  RETURNING o.id, o.queue, o.payload, o.headers,
+            o.deliveries_count + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END AS deliveries_count, o.created_at, o.timer_id,
+            mine.reason, mine.error
+)
+INSERT INTO {dlq} (original_id, queue, payload, headers, deliveries_count, created_at, timer_id,
+                   failure_reason, last_exception)
+SELECT id, queue, payload, headers, deliveries_count, created_at, timer_id, reason, NULLIF(error, '')
+FROM gone
+RETURNING original_id`
+
+// extendSQL never waits: a row that is locked is being settled. All parts see
+// one snapshot, so the answer lists locked rows too, and a row that is missing
+// from it has lost its lease.
+const extendSQL = `
+WITH held AS MATERIALIZED (
+  SELECT o.id FROM {outbox} AS o
+  JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+    ON o.id = mine.id AND o.acquired_token = mine.token
+), free AS MATERIALIZED (
+  SELECT o.id FROM {outbox} AS o
+  JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+    ON o.id = mine.id AND o.acquired_token = mine.token
+  FOR UPDATE OF o SKIP LOCKED
+), extended AS (
+  UPDATE {outbox} AS o SET acquired_at = now() FROM free WHERE o.id = free.id
+)
+SELECT id FROM held`
+
+// giveBackSQL has no index on the token to use; <t>_lease_idx bounds it to the
+// rows of these queues that anybody holds.
+const giveBackSQL = `
+WITH moved AS (
+  UPDATE {outbox}
+  SET acquired_token = NULL, acquired_at = NULL, next_attempt_at = now(),
+      deliveries_count = deliveries_count - 1
+  WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
+  RETURNING queue
+)
+SELECT count(pg_notify({channel}, queue)::text) FROM (SELECT DISTINCT queue FROM moved) AS q`
+
+// leases are the two columns that guard every write.
+type leases struct {
+	ids    []int64
+	tokens []pgtype.UUID
+}
+
+func (l *leases) add(lease store.Lease) {
+	l.ids = append(l.ids, lease.ID)
+	token := pgUUID(lease.Token)
+	token.Valid = lease.Token != uuid.Nil
+	l.tokens = append(l.tokens, token)
+}
+
+// queueSettles adds the statements of the outcomes to the batch and returns how
+// many those are.
+func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
+	var (
+		acks, moves leases
+		failed      []bool
+		delay, ran  []float64
+	)
+	for _, o := range outcomes {
+		switch o.Kind {
+		case store.Ack:
+			acks.add(o.Lease)
+		case store.Retry, store.Release:
+			moves.add(o.Lease)
+			failed = append(failed, o.Kind == store.Retry)
+			delay = append(delay, max(0, o.Delay.Seconds()))
+			ran = append(ran, max(0, o.Ran.Seconds()))
+		}
+	}
+	n := 0
+	if len(acks.ids) > 0 {
+		b.Queue(t.sql.ack, acks.ids, acks.tokens)
+		n++
+	}
+	if len(moves.ids) > 0 {
+		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran)
+		n++
+	}
+	return n
+}
+
+// Bury implements store.Burier.
+func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	return s.ids(ctx, s.table.sql.bury, buryArgs(outcomes)...)
+}
+
+func buryArgs(outcomes []store.Outcome) []any {
+	var (
+		l             leases
+		reasons, text []string
+	)
+	for _, o := range outcomes {
+		l.add(o.Lease)
+		reasons = append(reasons, storable(o.Reason, maxReason))
+		text = append(text, storable(o.Error, 0))
+	}
+	return []any{l.ids, l.tokens, reasons, text}
+}
+
+// maxReason is the width of failure_reason, in characters.
+const maxReason = 64
+
+// storable makes a text that a column takes, of at most so many characters (0:
+// any number). A message that could not be buried for the words that go with it
+// would come back for ever.
+func storable(s string, most int) string {
+	s = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+	if most == 0 {
+		return s
+	}
+	for i := range s {
+		if most--; most < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// Extend implements store.Extender.
+func (s *Store) Extend(ctx context.Context, in []store.Lease) ([]int64, error) {
+	if len(in) == 0 {
+		return nil, nil
+	}
+	var l leases
+	for _, lease := range in {
+		l.add(lease)
+	}
+	return s.ids(ctx, s.table.sql.extend, l.ids, l.tokens)
+}

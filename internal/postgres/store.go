@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// Conn runs pipelined statements: a pool, a connection or a transaction.
+type Conn interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+// Store keeps the lease contract on one outbox. It is as safe for concurrent
+// use as its connection is.
+type Store struct {
+	table *Table
+	db    Conn
+}
+
+var _ store.Store = (*Store)(nil)
+
+// NewStore returns the lease core's view of a table.
+func NewStore(t *Table, db Conn) *Store { return &Store{table: t, db: db} }
+
+// pinSQL keeps the planner on the indexes for the rest of the transaction. A
+// prepared statement may be planned while the table is empty, when reading all
+// of it looks cheapest, and that plan stays in use while a million rows arrive.
+// It travels in the same round trip.
+const pinSQL = `SELECT set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+       set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true)`
+
+// Exchange implements store.Exchanger. The statements go out in one pipeline
+// behind which there is one Sync, so PostgreSQL runs them as one transaction.
+func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim) (store.Exchanged, error) {
+	b := &pgx.Batch{}
+	b.Queue(pinSQL)
+	settles := s.table.queueSettles(b, outcomes)
+	for _, c := range claims {
+		s.table.queueClaim(b, c)
+	}
+	if b.Len() == 1 {
+		return store.Exchanged{}, nil
+	}
+	res := s.db.SendBatch(ctx, b)
+	done, err := readExchange(res, settles, claims)
+	if closed := res.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return store.Exchanged{}, fmt.Errorf("settle %d and claim from %d queues in %s: %w", len(outcomes), len(claims), s.table, err)
+	}
+	return done, nil
+}
+
+func readExchange(res pgx.BatchResults, settles int, claims []store.Claim) (done store.Exchanged, err error) {
+	if _, err := res.Exec(); err != nil { // the pin
+		return done, err
+	}
+	if done.Settled, err = readSettles(res, settles); err != nil {
+		return done, err
+	}
+	for _, c := range claims {
+		rows, err := res.Query()
+		if err != nil {
+			return done, err
+		}
+		batch, err := readBatch(rows, c, false)
+		if err != nil {
+			return done, err
+		}
+		done.Batches = append(done.Batches, batch)
+	}
+	return done, nil
+}
+
+// readSettles reads the answers to what queueSettles has sent.
+func readSettles(res pgx.BatchResults, settles int) (ids []int64, err error) {
+	for range settles {
+		rows, err := res.Query()
+		if err != nil {
+			return nil, err
+		}
+		if ids, err = appendFirst(ids, rows); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// Return implements store.Returner.
+func (s *Store) Return(ctx context.Context, queues []string, tokens []uuid.UUID) error {
+	if len(queues) == 0 || len(tokens) == 0 {
+		return nil
+	}
+	list := make([]pgtype.UUID, len(tokens))
+	for i, t := range tokens {
+		list[i] = pgUUID(t)
+	}
+	_, err := s.ids(ctx, s.table.sql.giveBack, queues, list)
+	return err
+}
+
+// lookSQL is one probe of each index for each queue, all in one statement.
+const lookSQL = `
+SELECT CASE WHEN isfinite(due.at) THEN extract(epoch FROM due.at - now())
+            WHEN due.at < now() THEN 0 END::float8,
+       EXISTS (SELECT 1 FROM {outbox} AS o
+               WHERE o.queue = q.queue AND o.acquired_token IS NOT NULL
+                 AND o.acquired_at < now() - make_interval(secs => q.expired))
+FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS q(queue, expired, ord)
+LEFT JOIN LATERAL (
+  SELECT o.next_attempt_at AS at FROM {outbox} AS o
+  WHERE o.queue = q.queue AND o.acquired_token IS NULL
+  ORDER BY o.next_attempt_at
+  LIMIT 1
+) AS due ON true
+ORDER BY q.ord`
+
+// Look implements store.Looker.
+func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook, error) {
+	if len(queues) == 0 {
+		return nil, nil
+	}
+	names := make([]string, len(queues))
+	expired := make([]*float64, len(queues)) // null: compares as unknown, so never expired
+	for i, w := range queues {
+		names[i] = w.Queue
+		if w.ExpiredAfter > 0 {
+			secs := w.ExpiredAfter.Seconds()
+			expired[i] = &secs
+		}
+	}
+	out := make([]store.Outlook, 0, len(queues))
+	err := s.query(ctx, s.table.sql.look, []any{names, expired}, func(rows pgx.Rows) error {
+		o := store.Outlook{Queue: queues[len(out)].Queue}
+		var next *float64
+		if err := rows.Scan(&next, &o.Expired); err != nil {
+			return err
+		}
+		if next != nil {
+			o.HasNext, o.NextDue = true, seconds(*next)
+		}
+		out = append(out, o)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at %d queues in %s: %w", len(queues), s.table, err)
+	}
+	return out, nil
+}
+
+// ids runs a pinned statement whose first column is an id.
+func (s *Store) ids(ctx context.Context, sql string, args ...any) (ids []int64, err error) {
+	err = s.query(ctx, sql, args, func(rows pgx.Rows) error {
+		id, err := firstColumn(rows)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write to %s: %w", s.table, err)
+	}
+	return ids, nil
+}
+
+// query runs one statement behind the pin, in one round trip.
+func (s *Store) query(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+	b := &pgx.Batch{}
+	b.Queue(pinSQL)
+	b.Queue(sql, args...)
+	res := s.db.SendBatch(ctx, b)
+	err := func() error {
+		if _, err := res.Exec(); err != nil {
+			return err
+		}
+		rows, err := res.Query()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := each(rows); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}()
+	if closed := res.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// appendFirst collects the first column of all rows.
+func appendFirst(ids []int64, rows pgx.Rows) ([]int64, error) {
+	defer rows.Close()
+	for rows.Next() {
+		id, err := firstColumn(rows)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+func firstColumn(rows pgx.Rows) (id int64, err error) {
+	switch len(rows.FieldDescriptions()) {
+	case 1:
+		err = rows.Scan(&id)
+	default:
+		err = rows.Scan(&id, nil) // what follows the id is of no interest
+	}
+	return id, err
+}

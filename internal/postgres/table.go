@@ -1,0 +1,144 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// maxIdentifier is PostgreSQL's NAMEDATALEN less the closing zero: a longer
+// name is cut without an error, and two cut names can collide.
+const maxIdentifier = 63
+
+// Names says which tables an outbox lives in.
+type Names struct {
+	// Schema may be empty: then the connection's search_path finds the tables.
+	Schema string
+	// Table is the queue table; empty means "outbox".
+	Table string
+	// DeadLetters is the dead-letter table; empty means Table + "_dlq".
+	DeadLetters string
+}
+
+// Table is a pair of tables whose names have been checked, with the statements
+// that work on them. It is immutable and safe for concurrent use.
+type Table struct {
+	names Names
+	// channel is where publishes are notified; one a table.
+	channel string
+	sql     statements
+}
+
+// Bind checks the names and builds the statements. The error lists every
+// problem with the names.
+func Bind(n Names) (*Table, error) {
+	if n.Table == "" {
+		n.Table = "outbox"
+	}
+	if n.DeadLetters == "" {
+		n.DeadLetters = n.Table + "_dlq"
+	}
+	var problems []error
+	check := func(what, name, longest string) {
+		switch {
+		case !utf8.ValidString(name) || strings.ContainsRune(name, 0):
+			problems = append(problems, fmt.Errorf("%s %q is not valid text", what, name))
+		case len(longest) > maxIdentifier:
+			problems = append(problems, fmt.Errorf("%s %q is too long: the name %q that derives from it has %d bytes, PostgreSQL keeps %d",
+				what, name, longest, len(longest), maxIdentifier))
+		}
+	}
+	check("schema", n.Schema, n.Schema)
+	check("table", n.Table, n.Table+"_pending_idx")
+	check("dead-letter table", n.DeadLetters, n.DeadLetters+"_queue_failed_idx")
+	if n.Table == n.DeadLetters {
+		problems = append(problems, fmt.Errorf("table and dead-letter table are both %q", n.Table))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	t := &Table{names: n, channel: "outbox_" + n.Table}
+	t.sql = t.statements()
+	return t, nil
+}
+
+// Names returns the names, with the defaults filled in.
+func (t *Table) Names() Names { return t.names }
+
+// Channel is the NOTIFY channel of the table.
+func (t *Table) Channel() string { return t.channel }
+
+// String names the table as SQL would.
+func (t *Table) String() string { return t.outbox() }
+
+// outbox is the queue table, quoted and qualified.
+func (t *Table) outbox() string { return t.qualified(t.names.Table) }
+
+// deadLetters is the dead-letter table, quoted and qualified.
+func (t *Table) deadLetters() string { return t.qualified(t.names.DeadLetters) }
+
+// identifier is the queue table as pgx's COPY wants it.
+func (t *Table) identifier() pgx.Identifier {
+	if t.names.Schema == "" {
+		return pgx.Identifier{t.names.Table}
+	}
+	return pgx.Identifier{t.names.Schema, t.names.Table}
+}
+
+func (t *Table) qualified(name string) string {
+	if t.names.Schema == "" {
+		return quote(name)
+	}
+	return quote(t.names.Schema) + "." + quote(name)
+}
+
+// quote quotes an identifier.
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// literal quotes a string for the few places where SQL takes no parameter.
+func literal(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
+
+// statements are built once a table.
+type statements struct {
+	publishOne, publishMany, reserve        string
+	claim, claimExpired                     string
+	ack, reschedule, bury, extend, giveBack string
+	ackOne, hold, holdExpired               string
+	look                                    string
+	letters                                 letterStatements
+}
+
+func (t *Table) statements() statements {
+	fill := strings.NewReplacer(
+		"{outbox}", t.outbox(),
+		"{dlq}", t.deadLetters(),
+		"{channel}", literal(t.channel),
+		"{outbox_regclass}", literal(t.outbox()),
+	).Replace
+	return statements{
+		publishOne:   fill(publishOneSQL),
+		publishMany:  fill(publishManySQL),
+		reserve:      fill(reserveSQL),
+		claim:        fill(claimSQL),
+		claimExpired: fill(claimExpiredSQL),
+		ack:          fill(ackSQL),
+		reschedule:   fill(rescheduleSQL),
+		bury:         fill(burySQL),
+		extend:       fill(extendSQL),
+		giveBack:     fill(giveBackSQL),
+		look:         fill(lookSQL),
+		ackOne:       fill(ackOneSQL),
+		hold:         fill(holdSQL),
+		holdExpired:  fill(holdExpiredSQL),
+		letters:      fillLetters(fill),
+	}
+}
