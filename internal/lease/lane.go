@@ -1,0 +1,190 @@
+package lease
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+const (
+	// maxAhead is the most messages that a queue holds beyond those being
+	// worked on; claims of 500 to 1,000 reach the database's ceiling.
+	maxAhead = 1000
+	// aheadFor is how much work is claimed ahead, by measured run time: long
+	// enough to hide a round trip, short enough that little waits here that
+	// another worker could do.
+	aheadFor = 100 * time.Millisecond
+	// maxBytesAhead bounds the memory of a queue with large payloads.
+	maxBytesAhead = 32 << 20
+
+	// trail is how far behind the last due time seen a floored claim begins:
+	// transactions that publish commit at most about this late, as a rule.
+	trail = 200 * time.Millisecond
+	// sweepShare is the part of the time that claims without a floor may take.
+	// A floor spares the walk over index entries of rows that are long gone but
+	// that an old snapshot keeps (measured: a plain claim falls to 20 % of its
+	// speed after a minute); claims without one find what committed late.
+	sweepShare = 0.05
+	// maxSweepGap bounds how long a late commit below the floor can wait,
+	// whatever the share.
+	maxSweepGap = 5 * time.Second
+)
+
+// lane is what the pump knows of one queue. Only the pump's goroutine touches
+// it, but for the fields marked atomic.
+type lane struct {
+	Queue
+	work chan *hand // buffered for all that may be ahead; the pump writes
+
+	called atomic.Bool  // somebody said that there is something to claim
+	runFor atomic.Int64 // moving mean of one message's run time, nanoseconds
+
+	hot     bool      // there may be more to claim right now
+	expired bool      // there are expired leases to take over
+	wake    time.Time // when something becomes due; zero: not known
+	inHand  int       // claimed and not yet written back
+	freeing int       // of those, about to be written in this round trip
+
+	position  time.Time // due time of the newest row claimed, by the store's clock
+	swept     time.Time // when the last claim without a floor ended
+	sweepTook time.Duration
+	rowBytes  float64 // moving mean of a payload's size
+}
+
+func newLane(q Queue) *lane {
+	ahead := q.Ahead
+	if ahead < 0 {
+		ahead = maxAhead
+	}
+	return &lane{Queue: q, work: make(chan *hand, q.Concurrency*q.Batch+ahead)}
+}
+
+// call says that there may be something to claim. Safe from any goroutine.
+func (l *lane) call() { l.called.Store(true) }
+
+// sleepUntil makes the lane wake at t at the latest.
+func (l *lane) sleepUntil(t time.Time) {
+	if l.wake.IsZero() || t.Before(l.wake) {
+		l.wake = t
+	}
+}
+
+// rouse turns what has happened since into heat.
+func (l *lane) rouse(now time.Time) {
+	if l.called.Swap(false) {
+		l.hot = true
+	}
+	if !l.wake.IsZero() && !now.Before(l.wake) {
+		l.hot, l.wake = true, time.Time{}
+	}
+}
+
+// target is how many messages the queue may hold: those being worked on, and
+// those that will be within aheadFor.
+func (l *lane) target() int {
+	running := l.Concurrency * l.Batch
+	ahead := l.Ahead
+	if ahead < 0 {
+		ahead = 0 // until the first run has been timed
+		if each := l.runFor.Load(); each > 0 {
+			ahead = int(min(maxAhead, int64(aheadFor)*int64(l.Concurrency)/each))
+		}
+	}
+	most := running + ahead
+	if l.rowBytes > 0 { // but no slot goes without
+		most = min(most, max(l.Concurrency, int(maxBytesAhead/l.rowBytes)))
+	}
+	return most
+}
+
+// ran feeds the mean run time. Concurrent updates may overwrite each other,
+// which a mean can bear.
+func (l *lane) ran(d time.Duration, messages int) {
+	each := max(1, int64(d)/int64(messages))
+	if old := l.runFor.Load(); old > 0 {
+		each = old + (each-old)/8
+	}
+	l.runFor.Store(max(1, each))
+}
+
+// room says how many messages to ask for. A queue waits until half of what it
+// may hold is free, so that claims stay large under load, unless its slots are
+// about to run dry.
+func (l *lane) room() int {
+	most := l.target()
+	room := most - (l.inHand - l.freeing)
+	if room < (most+1)/2 && len(l.work) > 0 {
+		return 0
+	}
+	return min(max(0, room), maxAhead)
+}
+
+// wants reports whether there is something to claim and room for it.
+func (l *lane) wants() bool { return (l.hot || l.expired) && l.room() > 0 }
+
+// claim says what to ask for. Expired leases come first: they are old, and few.
+func (l *lane) claim(now time.Time) store.Claim {
+	c := store.Claim{Queue: l.Name, Limit: l.room(), Token: uuid.New()}
+	if l.expired {
+		c.ExpiredAfter = l.Lease
+	} else {
+		c.Since = l.floor(now)
+	}
+	return c
+}
+
+// floor is where the next claim begins; zero for a full one.
+func (l *lane) floor(now time.Time) time.Time {
+	if l.position.IsZero() || !now.Before(l.nextSweep()) {
+		return time.Time{}
+	}
+	return l.position.Add(-trail)
+}
+
+func (l *lane) nextSweep() time.Time {
+	gap := time.Duration(float64(l.sweepTook) * (1/sweepShare - 1))
+	return l.swept.Add(min(gap, maxSweepGap))
+}
+
+// took takes in the answer to a claim that was sent at sent and answered at now.
+func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time) {
+	l.inHand += len(b.Messages)
+	for i := range b.Messages {
+		size := float64(len(b.Messages[i].Payload) + len(b.Messages[i].Headers))
+		if l.rowBytes > 0 {
+			size = l.rowBytes + (size-l.rowBytes)/16
+		}
+		l.rowBytes = size
+	}
+	short := len(b.Messages) < c.Limit
+	if c.ExpiredAfter > 0 {
+		l.expired = !short
+		return
+	}
+	swept := c.Since.IsZero()
+	if n := len(b.Messages); n > 0 {
+		// A full sweep leaves more to take right above it, which may be below
+		// the position: a backlog that was committed late.
+		if last := b.Messages[n-1].DueAt; last.After(l.position) || (swept && !short) {
+			l.position = last
+		}
+	}
+	if swept {
+		l.swept = now
+		l.sweepTook += (now.Sub(sent) - l.sweepTook) / 4
+	}
+	l.hot = !short
+	if !short {
+		return
+	}
+	l.wake = time.Time{} // what was known is superseded
+	if b.HasNext {
+		l.sleepUntil(now.Add(b.NextDue))
+	}
+	if !swept { // nothing above the floor; what is below it is still unseen
+		l.sleepUntil(l.nextSweep())
+	}
+}

@@ -1,0 +1,348 @@
+package lease
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// claimedAtOnce bounds the rows that one round trip asks for over all queues.
+const claimedAtOnce = 2 * maxAhead
+
+// Backoff between tries when the store fails.
+const (
+	firstBackoff = 50 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+)
+
+const (
+	// callTimeout is how long one call of the store may take; longer means that
+	// the connection hangs.
+	callTimeout = 15 * time.Second
+	// stopWait is how much longer it may take once the engine is told to stop.
+	stopWait = time.Second
+)
+
+// pump is the engine's heart: one goroutine that settles and claims.
+type pump struct {
+	*Engine
+	polled  time.Time // when the last look was made
+	next    int       // lane that is asked first, in turn
+	timer   *time.Timer
+	orphans []store.Claim // claims whose answer was lost
+	backoff time.Duration // above zero while the store fails
+}
+
+func newPump(e *Engine) *pump {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	return &pump{Engine: e, timer: timer}
+}
+
+// run goes on until ctx ends.
+func (p *pump) run(ctx context.Context) {
+	if len(p.lanes) == 0 {
+		<-ctx.Done()
+		return
+	}
+	for ctx.Err() == nil {
+		if err := p.bounded(ctx, p.step); err != nil {
+			p.stumbled(ctx, err)
+			continue
+		}
+		if p.backoff > 0 {
+			p.backoff = 0
+			p.log.Info("delivery goes on", slog.Any("queues", p.names()))
+		}
+		p.rest(ctx)
+	}
+}
+
+// bounded calls f with a context that does not end with ctx, for a statement
+// that is cut off leaves everything unknown, but with a bound of its own.
+func (p *pump) bounded(ctx context.Context, f func(context.Context) error) error {
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(stopWait, cancel)
+		context.AfterFunc(call, func() { t.Stop() })
+	})
+	defer stop()
+	return f(call)
+}
+
+// step does what is to be done now: settles, claims, looks.
+func (p *pump) step(ctx context.Context) error {
+	if len(p.orphans) > 0 {
+		if err := p.returnOrphans(ctx); err != nil {
+			return err
+		}
+	}
+	// Outcomes come first: a look that fails or is slow must not hold them up.
+	if err := p.exchange(ctx); err != nil {
+		return err
+	}
+	if !time.Now().Before(p.nextPoll()) {
+		return p.look(ctx)
+	}
+	return nil
+}
+
+// stumbled waits after a failure, longer each time. The first failure in a row
+// is an error for people to see; the rest are for those who look closely.
+func (p *pump) stumbled(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return // the drain has its own tries
+	}
+	level := slog.LevelDebug
+	if p.backoff == 0 {
+		level = slog.LevelError
+	}
+	p.backoff = min(maxBackoff, max(firstBackoff, 2*p.backoff))
+	p.log.Log(ctx, level, "cannot reach the outbox; trying again",
+		slog.Any("queues", p.names()), p.failed(err), slog.Duration("backoff", p.backoff))
+	wait := p.backoff/2 + rand.N(p.backoff/2+1)
+	p.timer.Reset(wait)
+	select {
+	case <-ctx.Done():
+	case <-p.timer.C:
+	}
+	p.timer.Stop()
+}
+
+// look asks once for all queues what is due, what will be, and whether leases
+// have expired.
+func (p *pump) look(ctx context.Context) error {
+	watches := make([]store.Watch, len(p.lanes))
+	for i, l := range p.lanes {
+		watches[i] = store.Watch{Queue: l.Name, ExpiredAfter: l.Lease}
+	}
+	seen, err := p.cfg.Store.Look(ctx, watches)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	p.polled = now
+	for i, l := range p.lanes {
+		l.expired = l.expired || seen[i].Expired
+		if !seen[i].HasNext {
+			continue
+		}
+		if seen[i].NextDue <= 0 {
+			l.hot = true
+		} else {
+			l.sleepUntil(now.Add(seen[i].NextDue))
+		}
+	}
+	return nil
+}
+
+func (p *pump) nextPoll() time.Time {
+	if p.polled.IsZero() {
+		return time.Time{}
+	}
+	return p.polled.Add(p.pollEvery())
+}
+
+// exchange writes the outcomes that are due and claims what the lanes want, in
+// one round trip. It does nothing when there is neither.
+func (p *pump) exchange(ctx context.Context) error {
+	now := time.Now()
+	var entries []entry
+	if at, any := p.ledger.due(now); any && !now.Before(at) {
+		entries = p.takeEntries()
+	}
+	claims := p.claims(now)
+	if len(claims) > 0 && len(entries) == 0 {
+		entries = p.takeEntries() // they travel for nothing
+	}
+	if len(entries) == 0 && len(claims) == 0 {
+		return nil
+	}
+	return p.send(ctx, entries, claims)
+}
+
+// send makes the round trip.
+func (p *pump) send(ctx context.Context, entries []entry, claims []store.Claim) error {
+	outcomes := make([]store.Outcome, len(entries))
+	for i, en := range entries {
+		outcomes[i] = en.outcome
+	}
+	sent := time.Now()
+	done, err := p.cfg.Store.Exchange(ctx, outcomes, claims)
+	for _, en := range entries {
+		en.hand.lane.freeing = 0
+	}
+	if err != nil {
+		p.ledger.giveBack(entries)
+		p.orphans = append(p.orphans, claims...)
+		return err
+	}
+	now := time.Now()
+	p.written(entries, done.Settled, now)
+	for i, c := range claims {
+		p.deliver(c, done.Batches[i], sent, now)
+	}
+	return nil
+}
+
+// takeEntries empties the ledger of what the pump writes. Messages that are
+// settled already are forgotten, and dead letters go to the burier.
+func (p *pump) takeEntries() []entry {
+	entries := p.ledger.take()
+	var graves, done []entry
+	kept := entries[:0]
+	for _, en := range entries {
+		switch en.outcome.Kind {
+		case 0:
+			done = append(done, en)
+		case store.Bury:
+			p.uncount(en.hand) // a broken dead-letter table must not fill the lane
+			graves = append(graves, en)
+		default:
+			if en.hand.counted {
+				en.hand.lane.freeing++
+			}
+			kept = append(kept, en)
+		}
+	}
+	p.forget(done)
+	p.burier.add(graves)
+	return kept
+}
+
+// forget ends the messages' stay in the engine.
+func (p *pump) forget(entries []entry) {
+	if len(entries) == 0 {
+		return
+	}
+	gone := make([]*hand, len(entries))
+	for i, en := range entries {
+		gone[i] = en.hand
+		p.uncount(en.hand)
+	}
+	p.hands.drop(gone...)
+}
+
+func (p *pump) uncount(h *hand) {
+	if h.counted {
+		h.counted = false
+		h.lane.inHand--
+	}
+}
+
+// claims gathers what the lanes want, beginning with another lane each time so
+// that the bound on the sum is fair.
+func (p *pump) claims(now time.Time) []store.Claim {
+	var claims []store.Claim
+	sum := 0
+	for i := range p.lanes {
+		l := p.lanes[(p.next+i)%len(p.lanes)]
+		l.rouse(now)
+		if sum < claimedAtOnce && l.wants() {
+			c := l.claim(now)
+			claims = append(claims, c)
+			sum += c.Limit
+		}
+	}
+	p.next = (p.next + 1) % len(p.lanes)
+	return claims
+}
+
+// written closes the entries that were sent.
+func (p *pump) written(entries []entry, settled []int64, now time.Time) {
+	if len(entries) == 0 {
+		return
+	}
+	ok := make(map[int64]struct{}, len(settled))
+	for _, id := range settled {
+		ok[id] = struct{}{}
+	}
+	for _, en := range entries {
+		_, took := ok[en.outcome.ID]
+		switch {
+		case !took && !en.again:
+			p.log.Warn("lease was lost before the outcome was written; somebody else has the message",
+				slog.String("queue", en.hand.Queue), slog.Int64("message_id", en.hand.ID))
+		case en.outcome.Kind != store.Ack: // just now, or by a try whose answer was lost
+			en.hand.lane.sleepUntil(now.Add(en.outcome.Delay))
+		}
+	}
+	p.forget(entries)
+}
+
+// deliver hands the rows of a claim to the slots. The channel has room for all
+// that a lane may hold, so it never blocks.
+func (p *pump) deliver(c store.Claim, b store.Batch, sent, now time.Time) {
+	l := p.byName[c.Queue]
+	l.took(c, b, sent, now)
+	if len(b.Messages) == 0 {
+		return
+	}
+	if c.ExpiredAfter > 0 {
+		p.judge(p.hands.outlived(b.Messages))
+	}
+	p.ledger.opened(len(b.Messages))
+	for _, h := range p.hands.take(l, b.Messages, sent) {
+		l.work <- h
+	}
+}
+
+// returnOrphans gives back what claims took whose answer never came.
+func (p *pump) returnOrphans(ctx context.Context) error {
+	queues := make([]string, len(p.orphans))
+	tokens := make([]uuid.UUID, len(p.orphans))
+	for i, c := range p.orphans {
+		queues[i], tokens[i] = c.Queue, c.Token
+	}
+	if err := p.cfg.Store.Return(ctx, queues, tokens); err != nil {
+		return err
+	}
+	for _, c := range p.orphans {
+		p.byName[c.Queue].hot = true
+	}
+	p.orphans = nil
+	return nil
+}
+
+// rest waits until something is to be done: an outcome, a call, a due time, the
+// next poll, or the end.
+func (p *pump) rest(ctx context.Context) {
+	now := time.Now()
+	until := p.nextPoll()
+	if at, any := p.ledger.due(now); any && at.Before(until) {
+		until = at
+	}
+	for _, l := range p.lanes {
+		if l.called.Load() || l.wants() {
+			return
+		}
+		if !l.wake.IsZero() && l.wake.Before(until) {
+			until = l.wake
+		}
+	}
+	if !until.After(now) {
+		return
+	}
+	p.timer.Reset(until.Sub(now))
+	select {
+	case <-ctx.Done():
+	case <-p.ledger.signal:
+	case <-p.wake:
+	case <-p.timer.C:
+	}
+	p.timer.Stop()
+}
+
+func (p *pump) names() []string {
+	names := make([]string, len(p.lanes))
+	for i, l := range p.lanes {
+		names[i] = l.Name
+	}
+	return names
+}
