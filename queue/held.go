@@ -1,0 +1,244 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/letterbox-go/letterbox/internal/lease"
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+const (
+	// idleSlack is how much longer than the handler's time the server lets the
+	// transaction sit before it ends it, and so frees the rows of a worker that
+	// hangs.
+	idleSlack = 5 * time.Second
+	// unburied is when a message is tried again whose dead letter could not be
+	// written.
+	unburied = time.Minute
+)
+
+// hold is the engine's callback of [Queue.HandleBatchTx]: it locks due rows,
+// handles them and settles them, all in one transaction.
+func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error) {
+	c.Limit = p.holdSize(c.Limit)
+	tx, err := p.pool.Begin(ctx)
+	if err != nil {
+		return lease.Held{}, fmt.Errorf("begin: %w", err)
+	}
+	defer rollback(ctx, tx) // does nothing after a commit
+	idle := p.set.timeout
+	if idle > 0 {
+		idle += idleSlack
+	}
+	batch, err := p.table.Hold(ctx, tx, c, idle)
+	if err != nil || len(batch.Messages) == 0 {
+		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
+	}
+	held := lease.Held{More: len(batch.Messages) == c.Limit, NextDue: batch.NextDue, HasNext: batch.HasNext}
+
+	err = within(ctx, p.set.timeout, func(limited context.Context) error {
+		outcomes, err := p.rounds(limited, tx, batch.Messages)
+		if err == nil {
+			err = p.write(limited, tx, outcomes)
+		}
+		if err == nil {
+			err = tx.Commit(limited)
+		}
+		return err
+	})
+	switch {
+	case err == nil:
+		p.holds.Store(min(int64(p.set.batchSize), 2*int64(c.Limit)))
+		return held, nil
+	case ctx.Err() != nil || !(errors.Is(err, context.DeadlineExceeded) || postgres.IsRefusal(err)):
+		return lease.Held{}, err // not the messages' doing
+	case len(batch.Messages) == 1:
+		rollback(ctx, tx)
+		return held, p.failAlone(ctx, &batch.Messages[0], err)
+	}
+	// One of them is to blame, and it cannot be told which: try fewer at once.
+	p.holds.Store(int64(max(1, len(batch.Messages)/8)))
+	p.log.Warn("a batch failed as a whole and is tried again in smaller ones",
+		slog.Int("messages", len(batch.Messages)), errorAttr(err))
+	held.More = true
+	return held, nil
+}
+
+// holdSize is how many messages the next transaction takes.
+func (p *processor) holdSize(most int) int {
+	if n := int(p.holds.Load()); n > 0 {
+		return min(n, most)
+	}
+	return most
+}
+
+// failAlone settles, in a transaction of its own, a message whose own transaction
+// could not be committed.
+func (p *processor) failAlone(ctx context.Context, row *store.Claimed, err error) error {
+	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		return p.write(ctx, tx, []store.Outcome{p.aside(ctx, row, newDelivery(row), err, p.set.timeout)})
+	})
+}
+
+// rounds calls the handler until one call succeeds with all it was given; what
+// failed on the way is put aside. The outcomes cover all rows.
+func (p *processor) rounds(ctx context.Context, tx pgx.Tx, rows []store.Claimed) ([]store.Outcome, error) {
+	var outcomes []store.Outcome
+	for len(rows) > 0 {
+		r, err := p.round(ctx, tx, rows)
+		if err != nil {
+			return nil, err
+		}
+		outcomes = append(outcomes, r.outcomes...)
+		if r.split {
+			half := len(rows) / 2
+			first, err := p.rounds(ctx, tx, rows[:half])
+			if err != nil {
+				return nil, err
+			}
+			outcomes, rows = append(outcomes, first...), rows[half:]
+			continue
+		}
+		rows = r.rest
+	}
+	return outcomes, nil
+}
+
+// round is one call of the handler in a savepoint.
+type round struct {
+	outcomes []store.Outcome // of what is decided
+	rest     []store.Claimed // to be handled again, without the others
+	split    bool            // nothing is decided: it cannot be told who failed
+}
+
+func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) (round, error) {
+	sub, err := tx.Begin(ctx)
+	if err != nil {
+		return round{}, fmt.Errorf("savepoint: %w", err)
+	}
+	batch := make([]*Delivery, len(rows))
+	for i := range rows {
+		batch[i] = newDelivery(&rows[i])
+	}
+	handle := func(ctx context.Context, batch []*Delivery) []error {
+		return p.batchTx(ctx, handlerTx{sub}, batch)
+	}
+	began := time.Now()
+	errs, panicked := guardBatch(ctx, chain(handle, p.set.batchMiddleware), batch)
+	ran := time.Since(began)
+	if ctx.Err() != nil {
+		return round{}, fmt.Errorf("handle %d messages: %w", len(rows), ctx.Err())
+	}
+	broken := sub.Conn().PgConn().TxStatus() == 'E'
+	if panicked == nil && p.allCommit(batch, errs) {
+		if !broken {
+			if err := sub.Commit(ctx); err != nil {
+				return round{}, fmt.Errorf("release the savepoint: %w", err)
+			}
+			return acked(rows), nil
+		}
+		panicked = errLeftBroken // as with a panic, nobody says who it was
+	}
+	if err := sub.Rollback(ctx); err != nil {
+		return round{}, fmt.Errorf("roll back to the savepoint: %w", err)
+	}
+	if panicked != nil {
+		if len(rows) > 1 {
+			return round{split: true}, nil
+		}
+		return round{outcomes: []store.Outcome{p.aside(ctx, &rows[0], batch[0], panicked, ran)}}, nil
+	}
+	return p.sort(ctx, rows, batch, errs, ran, broken), nil
+}
+
+// errLeftBroken is the failure of a message whose handler hid that a statement
+// had failed.
+var errLeftBroken = errors.New("a statement of the handler failed, and with it the transaction, but the handler returned no error")
+
+func (p *processor) allCommit(batch []*Delivery, errs []error) bool {
+	for i, d := range batch {
+		if !p.commits(d, errs[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func acked(rows []store.Claimed) round {
+	out := make([]store.Outcome, len(rows))
+	for i := range rows {
+		out[i] = store.Outcome{Lease: rows[i].Lease, Kind: store.Ack}
+	}
+	return round{outcomes: out}
+}
+
+// sort parts the messages that failed from those to be handled again. In a
+// broken transaction every statement after the first failure fails too, so only
+// the first failure is a message's own.
+func (p *processor) sort(ctx context.Context, rows []store.Claimed, batch []*Delivery, errs []error, ran time.Duration, broken bool) round {
+	var r round
+	for i, d := range batch {
+		if p.commits(d, errs[i]) || (broken && len(r.outcomes) > 0) {
+			r.rest = append(r.rest, rows[i])
+			continue
+		}
+		if broken && len(rows) > 1 && postgres.IsAborted(errs[i]) {
+			return round{split: true} // who broke it kept silent
+		}
+		r.outcomes = append(r.outcomes, p.aside(ctx, &rows[i], d, errs[i], ran))
+	}
+	return r
+}
+
+// aside decides about one message whose work has been rolled back.
+func (p *processor) aside(ctx context.Context, row *store.Claimed, d *Delivery, err error, ran time.Duration) store.Outcome {
+	if d.verdict().kind == saidAck { // void: its work is not committed
+		d.unsay()
+		if err == nil {
+			err = errNotCommitted
+		}
+	}
+	o := p.decide(ctx, d, err, ran)
+	o.Lease, o.Ran = row.Lease, ran
+	return o
+}
+
+// write settles held rows. A dead letter that cannot be written costs the others
+// nothing: its message stays in the queue, for later.
+func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome) error {
+	var graves, rest []store.Outcome
+	for _, o := range outcomes {
+		if o.Kind == store.Bury {
+			graves = append(graves, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	if err := p.buryApart(ctx, tx, graves); err != nil {
+		if !postgres.IsRefusal(err) {
+			return err
+		}
+		p.log.Error("cannot write dead letters; the messages stay in their queue",
+			slog.Int("messages", len(graves)), slog.Any("error", explain(p.table, err)), slog.Duration("again_in", unburied))
+		for _, o := range graves {
+			o.Kind, o.Delay = store.Release, unburied
+			rest = append(rest, o)
+		}
+	}
+	_, err := p.table.SettleIn(ctx, tx, rest)
+	return err
+}
+
+func (p *processor) buryApart(ctx context.Context, tx pgx.Tx, graves []store.Outcome) error {
+	if len(graves) == 0 {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error { return p.table.BuryIn(ctx, sub, graves) })
+}

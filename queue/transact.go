@@ -1,0 +1,106 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// rollbackWait bounds a rollback, which must go through although the context
+// that the transaction ran under may have ended.
+const rollbackWait = 5 * time.Second
+
+// worldError is a failure that is not the handler's: a lost connection, a pool
+// that gives none. It is no attempt, and the message comes back soon.
+type worldError struct{ error }
+
+func (e *worldError) Unwrap() error { return e.error }
+
+// afterWorld is how soon.
+const afterWorld = time.Second
+
+// transact is the handler of [Queue.HandleTx]: the user's handler, the token-
+// guarded delete, and the commit, in one transaction.
+func (p *processor) transact(h TxHandler) Handler {
+	return func(ctx context.Context, d *Delivery) (err error) {
+		tx, err := p.pool.Begin(ctx)
+		if err != nil {
+			return &worldError{fmt.Errorf("begin the handler's transaction: %w", err)}
+		}
+		defer rollback(ctx, tx) // does nothing after a commit
+
+		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, handlerTx{tx}, d) })
+		if !p.commits(d, err) {
+			return err
+		}
+		switch ours, err := p.table.AckIn(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
+		case err != nil:
+			return blame(fmt.Errorf("acknowledge in the handler's transaction: %w", err))
+		case !ours:
+			return &worldError{fmt.Errorf("the handler's work is rolled back: %w", ErrLeaseLost)}
+		}
+		if err := tx.Commit(ctx); err != nil {
+			return blame(fmt.Errorf("commit the handler's transaction: %w", err))
+		}
+		d.committed = true
+		return nil
+	}
+}
+
+// commits reports whether what the handler said ends the message with success.
+func (p *processor) commits(d *Delivery, err error) bool {
+	switch d.verdict().kind {
+	case saidNothing:
+		return err == nil && p.set.ack != Manual
+	default:
+		return d.verdict().kind == saidAck
+	}
+}
+
+// blame tells the handler's failures (a deferred constraint, a transaction left
+// in a failed state) from the world's.
+func blame(err error) error {
+	if postgres.IsRefusal(err) {
+		return err
+	}
+	return &worldError{err}
+}
+
+func rollback(ctx context.Context, tx pgx.Tx) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWait)
+	defer cancel()
+	_ = tx.Rollback(ctx) // an error means that the connection is gone, and with it the transaction
+}
+
+// decideTx is decide for a message whose handler had a transaction. What the
+// handler said by Ack is void where the commit failed.
+func (p *processor) decideTx(ctx context.Context, d *Delivery, err error, ran time.Duration) store.Outcome {
+	if d.committed {
+		return store.Outcome{} // the row is gone with the commit
+	}
+	var world *worldError
+	if errors.As(err, &world) {
+		p.log.Warn("handler's transaction was not committed; the message is handed back", p.about(d), errorAttr(err))
+		return store.Outcome{Kind: store.Release, Delay: afterWorld}
+	}
+	switch said := d.verdict().kind; {
+	case said == saidAck:
+		d.unsay()
+		if err == nil {
+			err = errNotCommitted
+		}
+	case said == saidNothing && err == nil && p.set.ack != Manual:
+		err = errNotCommitted // a middleware made nil of an error
+	}
+	return p.decide(ctx, d, err, ran)
+}
+
+// errNotCommitted is the failure of a message that was acknowledged in a
+// transaction which then did not commit, with no error left to tell why.
+var errNotCommitted = errors.New("the handler's transaction was not committed")
