@@ -28,7 +28,10 @@ func newDB(t *testing.T) *pgtest.DB {
 const patience = 20 * time.Second
 
 // quietly is for workers whose log lines are expected.
-var quietly = queue.Logger(slog.New(slog.DiscardHandler))
+var (
+	quietly = queue.Logger(discard)
+	discard = slog.New(slog.DiscardHandler)
+)
 
 // start runs a worker until stop, which returns what Run did. The test's end
 // stops it too.

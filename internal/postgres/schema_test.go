@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/matryer/is"
+
+	"github.com/letterbox-go/letterbox/internal/pgtest"
+)
+
+func describe(t *testing.T, db *pgtest.DB, sql string, args ...any) string {
+	t.Helper()
+	rows, err := db.Pool.Query(t.Context(), sql, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+const (
+	columnsSQL = `SELECT concat_ws(' ', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'not null' END,
+			pg_get_expr(adbin, adrelid), CASE attidentity WHEN 'd' THEN 'identity' END)
+		FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+		WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum`
+	indexesSQL = `SELECT indexdef FROM pg_indexes WHERE tablename = $1 ORDER BY indexname`
+	checksSQL  = `SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'`
+)
+
+// The tables are a contract with writers in other languages: written out here,
+// not computed.
+func TestSchema_IsTheContract(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	_, db := newTable(t)
+	is.Equal(describe(t, db, columnsSQL, "outbox"), strings.TrimSpace(`
+id bigint not null identity
+queue character varying(255) not null
+payload bytea not null
+headers jsonb
+attempts_count bigint not null 0
+deliveries_count bigint not null 0
+created_at timestamp with time zone not null now()
+next_attempt_at timestamp with time zone not null now()
+first_attempt_at timestamp with time zone
+last_attempt_at timestamp with time zone
+acquired_at timestamp with time zone
+acquired_token uuid
+timer_id character varying(255)`))
+	is.Equal(describe(t, db, indexesSQL, "outbox"), strings.TrimSpace(`
+CREATE INDEX outbox_lease_idx ON public.outbox USING btree (queue, acquired_at) WHERE (acquired_token IS NOT NULL)
+CREATE INDEX outbox_pending_idx ON public.outbox USING btree (queue, next_attempt_at) WHERE (acquired_token IS NULL)
+CREATE UNIQUE INDEX outbox_pkey ON public.outbox USING btree (id)
+CREATE UNIQUE INDEX outbox_timer_id_uq ON public.outbox USING btree (queue, timer_id) WHERE (timer_id IS NOT NULL)`))
+	is.Equal(describe(t, db, checksSQL, "outbox"), `outbox_lease_ck CHECK (((acquired_token IS NULL) = (acquired_at IS NULL)))`)
+	is.Equal(describe(t, db, columnsSQL, "outbox_dlq"), strings.TrimSpace(`
+id bigint not null identity
+original_id bigint not null
+queue character varying(255) not null
+payload bytea not null
+headers jsonb
+deliveries_count bigint not null
+created_at timestamp with time zone not null
+failed_at timestamp with time zone not null now()
+failure_reason character varying(64) not null
+last_exception text
+timer_id character varying(255)`))
+	is.Equal(describe(t, db, indexesSQL, "outbox_dlq"), strings.TrimSpace(`
+CREATE UNIQUE INDEX outbox_dlq_pkey ON public.outbox_dlq USING btree (id)
+CREATE INDEX outbox_dlq_queue_failed_idx ON public.outbox_dlq USING btree (queue, failed_at)`))
+	is.True(strings.Contains(describe(t, db, `SELECT array_to_string(reloptions, ' ') FROM pg_class WHERE oid = 'outbox'::regclass`),
+		"autovacuum_vacuum_scale_factor=0 "))
+}
+
+func TestCreate_ByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t)
+	table, err := Bind(Names{})
+	is.NoErr(err)
+	var wg sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		wg.Go(func() { errs[i] = table.Create(t.Context(), db.Pool) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		is.NoErr(err)
+	}
+}
+
+func TestBind_RefusesNamesThatPostgreSQLWouldCut(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		names Names
+		says  string // "": it is fine
+	}{
+		{"defaults", Names{}, ""},
+		{"longest", Names{Table: strings.Repeat("t", 42)}, ""},
+		{"too long with its dead letters", Names{Table: strings.Repeat("t", 43)}, "_dlq_queue_failed_idx"},
+		{"longest, with short dead letters", Names{Table: strings.Repeat("t", 51), DeadLetters: "d"}, ""},
+		{"too long", Names{Table: strings.Repeat("t", 52), DeadLetters: "d"}, "_pending_idx"},
+		{"bytes count, not characters", Names{Table: strings.Repeat("ü", 26), DeadLetters: "d"}, "64 bytes"},
+		{"long schema", Names{Schema: strings.Repeat("s", 64)}, "schema"},
+		{"NUL", Names{Table: "a\x00"}, "not valid text"},
+		{"not UTF-8", Names{DeadLetters: "\xff"}, "not valid text"},
+		{"one table for both", Names{Table: "a", DeadLetters: "a"}, `both "a"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			is := is.New(t)
+			_, err := Bind(tt.names)
+			if tt.says == "" {
+				is.NoErr(err)
+				return
+			}
+			is.True(err != nil && strings.Contains(err.Error(), tt.says))
+		})
+	}
+}
