@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx" of database/sql
 
-	"github.com/letterbox-go/letterbox/internal/pgtest/pgexample"
+	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -23,7 +23,7 @@ func openOutbox(ctx context.Context) (*pgxpool.Pool, func()) {
 	if err != nil {
 		return nil, func() { fmt.Println(err) }
 	}
-	return pgexample.Open(ctx, sql)
+	return pgtest.Open(ctx, sql)
 }
 
 func Example() {

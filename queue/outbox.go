@@ -2,13 +2,14 @@ package queue
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
 )
 
-// Outbox says where messages live: it is nothing but names. The zero value is
+// Outbox says where messages live: names, and a rule of notifying. The zero value is
 // the table "outbox" with the dead-letter table "outbox_dlq", found through the
 // connection's search_path.
 type Outbox struct {
@@ -20,10 +21,40 @@ type Outbox struct {
 	// DeadLetters is the dead-letter table; empty: Table + "_dlq". With
 	// "_queue_failed_idx" behind it, it must fit in 63 bytes.
 	DeadLetters string
+	// Notify says when a publish notifies the workers; the zero value is
+	// [NotifySleeping]. All that publish and work on a table should agree.
+	Notify Notify
 }
 
-// bind checks the names.
-func (o Outbox) bind() (*postgres.Table, error) { return postgres.Bind(postgres.Names(o)) }
+// Notify is a rule of when publishing notifies the workers, which LISTEN.
+type Notify uint8
+
+const (
+	// NotifySleeping notifies only when a worker sleeps, which the publish
+	// finds out in its own statement by two advisory locks. NOTIFY takes a lock
+	// over the whole database at commit; busy workers do not need it.
+	NotifySleeping Notify = iota
+	// NotifyAlways notifies on each publish: for tables that are shared with
+	// workers of another kind, which do not tell when they sleep, such as
+	// faststream-outbox's.
+	NotifyAlways
+	// NotifyNever leaves it to polling: for two-phase commit, which refuses a
+	// transaction that has notified.
+	NotifyNever
+)
+
+// Bind checks the names. It is for packages timers and dlq, which work on the
+// same tables: outside this module, the type cannot be named.
+func (o Outbox) Bind() (*postgres.Table, error) {
+	t, err := postgres.Bind(postgres.Names{Schema: o.Schema, Table: o.Table, DeadLetters: o.DeadLetters})
+	if err != nil {
+		return nil, err
+	}
+	if o.Notify > NotifyNever {
+		return nil, fmt.Errorf("there is no rule %d of notifying", o.Notify)
+	}
+	return t.Notifying(postgres.Notify(o.Notify)), nil
+}
 
 // Beginner starts a transaction: a *pgxpool.Pool or a *pgx.Conn. A pgx.Tx does
 // too; then the work is a savepoint in it.
@@ -35,7 +66,7 @@ type Beginner interface {
 // What is there already is left as it is, so it can be called at each start;
 // processes that start together take turns.
 func (o Outbox) Create(ctx context.Context, db Beginner) error {
-	t, err := o.bind()
+	t, err := o.Bind()
 	if err != nil {
 		return err
 	}
@@ -45,7 +76,7 @@ func (o Outbox) Create(ctx context.Context, db Beginner) error {
 // SQL returns the statements that [Outbox.Create] runs, for a migration tool.
 // Names are quoted in it. The error lists what is wrong with them.
 func (o Outbox) SQL() (string, error) {
-	t, err := o.bind()
+	t, err := o.Bind()
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func (o publishOption) applyPublish(d *Draft) { o(d) }
 // value of a name holds. Default: none but the envelope's. The envelope's own
 // names, "content-type" and "correlation_id", are refused with
 // [ErrInvalidHeader]. All headers together may have 64 KiB as JSON.
-func Headers(h map[string]string) PublishOption {
+func Headers(h map[string]string) MessageOption {
 	return publishOption(func(d *Draft) {
 		if d.headers == nil {
 			d.headers = make(map[string]string, len(h))
@@ -50,13 +50,13 @@ func Headers(h map[string]string) PublishOption {
 // CorrelationID sets the id that ties together the messages of one story.
 // Default, and "": that of the message being handled when the context is a
 // handler's, else a new random UUID. Repeated, the last holds.
-func CorrelationID(id string) PublishOption {
+func CorrelationID(id string) MessageOption {
 	return publishOption(func(d *Draft) { d.correlationID = id })
 }
 
 // ContentType says how the payload is encoded. Default, and "": none. A typed
 // queue sets it, and it is not needed there. Repeated, the last holds.
-func ContentType(t string) PublishOption {
+func ContentType(t string) MessageOption {
 	return publishOption(func(d *Draft) { d.contentType = t })
 }
 
@@ -73,8 +73,8 @@ func (d *Draft) check() {
 	case d.err != nil:
 	case d.queue.Err() != nil:
 		d.err = d.queue.Err()
-	case d.queue.maxBytes > 0 && len(d.payload) > d.queue.maxBytes:
-		d.err = fmt.Errorf("%w: payload has %d bytes, the limit is %d (see MaxBytes)", ErrTooLarge, len(d.payload), d.queue.maxBytes)
+	case d.queue.Fits(d.payload) != nil:
+		d.err = d.queue.Fits(d.payload)
 	case d.delay < 0 || d.delay > MaxDelay:
 		d.err = fmt.Errorf("%w: %v", ErrInvalidDelay, d.delay)
 	}

@@ -34,7 +34,7 @@ func New(name string) Queue {
 // In returns the queue of the same name in another outbox. What is wrong with
 // the outbox's names comes back from every call.
 func (q Queue) In(o Outbox) Queue {
-	t, err := o.bind()
+	t, err := o.Bind()
 	if err != nil {
 		q.err = errors.Join(q.err, fmt.Errorf("queue %q: %w", q.name, err))
 	}
@@ -68,6 +68,14 @@ func (q Queue) Err() error {
 		return fmt.Errorf("queue: %w", ErrNotMade)
 	}
 	return q.err
+}
+
+// Fits is [ErrTooLarge] where a payload passes the limit of [Queue.MaxBytes].
+func (q Queue) Fits(payload []byte) error {
+	if q.maxBytes > 0 && len(payload) > q.maxBytes {
+		return fmt.Errorf("%w: payload has %d bytes, the limit is %d (see MaxBytes)", ErrTooLarge, len(payload), q.maxBytes)
+	}
+	return nil
 }
 
 // Publish writes one message in tx and returns its id. See [Publish] for what it

@@ -111,15 +111,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer own.Close()
 
+	l := &postgres.Listener{}
 	engines := make([]*lease.Engine, len(groups))
 	for i, g := range groups {
-		engines[i] = w.engine(g, postgres.NewStore(g.table, own))
+		engines[i] = w.engine(g, postgres.NewStore(g.table, own), l)
 	}
 	listen, stopListening := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopListening()
 	var listener, running sync.WaitGroup
 	if w.set.listen {
-		l := w.listener(groups, engines)
+		w.configure(l, groups, engines)
 		listener.Go(func() { l.Run(listen) })
 	}
 	ended := make([]error, len(engines))
@@ -143,8 +144,9 @@ func (w *Worker) Run(ctx context.Context) error {
 // group is the subscriptions of one outbox. Outboxes are served apart, so that
 // a table that is missing stops no other.
 type group struct {
-	table *postgres.Table
-	subs  []configured
+	table  *postgres.Table
+	notify Notify // the first subscription's
+	subs   []configured
 }
 
 func (w *Worker) byTable() []group {
@@ -155,14 +157,14 @@ func (w *Worker) byTable() []group {
 		if !ok {
 			i = len(groups)
 			at[s.queue.table.Names()] = i
-			groups = append(groups, group{table: s.queue.table})
+			groups = append(groups, group{table: s.queue.table, notify: s.queue.outbox.Notify})
 		}
 		groups[i].subs = append(groups[i].subs, s)
 	}
 	return groups
 }
 
-func (w *Worker) engine(g group, s *postgres.Store) *lease.Engine {
+func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease.Engine {
 	queues := make([]lease.Queue, len(g.subs))
 	for i, sub := range g.subs {
 		p := newProcessor(sub, w.pool, w.set.log)
@@ -183,7 +185,7 @@ func (w *Worker) engine(g group, s *postgres.Store) *lease.Engine {
 			queues[i].Process, queues[i].Hold = nil, p.hold
 		}
 	}
-	return lease.New(lease.Config{
+	c := lease.Config{
 		Store:     s,
 		Queues:    queues,
 		Poll:      w.set.poll,
@@ -191,40 +193,45 @@ func (w *Worker) engine(g group, s *postgres.Store) *lease.Engine {
 		Grace:     w.set.grace,
 		Log:       w.set.log.With(slog.String("outbox", g.table.String())),
 		Explain:   func(err error) error { return explain(g.table, err) },
-	})
+	}
+	if w.set.listen && g.notify == NotifySleeping {
+		c.Sleeper = postgres.Sleeper{Listener: l, Channel: g.table.Channel()}
+	}
+	return lease.New(c)
 }
 
-// listener wakes the engines by notifications.
-func (w *Worker) listener(groups []group, engines []*lease.Engine) *postgres.Listener {
+// configure makes the listener wake the engines.
+func (w *Worker) configure(l *postgres.Listener, groups []group, engines []*lease.Engine) {
 	byChannel := map[string][]*lease.Engine{}
+	var woken []*lease.Engine // where nobody notifies, listening helps nobody
 	for i, g := range groups {
+		if g.notify == NotifyNever {
+			continue
+		}
+		woken = append(woken, engines[i])
 		byChannel[g.table.Channel()] = append(byChannel[g.table.Channel()], engines[i])
 	}
-	config := w.set.listenConfig
-	if config == nil {
-		config = w.pool.Config().ConnConfig
+	l.Config = w.set.listenConfig
+	if l.Config == nil {
+		l.Config = w.pool.Config().ConnConfig
 	}
-	l := &postgres.Listener{
-		Config: config,
-		Notified: func(channel, queue string) {
-			for _, e := range byChannel[channel] {
-				e.Wake(queue)
+	l.Log = w.set.log
+	l.Notified = func(channel, queue string) {
+		for _, e := range byChannel[channel] {
+			e.Wake(queue)
+		}
+	}
+	l.Listening = func(yes bool) {
+		for _, e := range woken {
+			e.SetListening(yes)
+			if yes { // what was notified before is not known
+				e.WakeAll()
 			}
-		},
-		Listening: func(yes bool) {
-			for _, e := range engines {
-				e.SetListening(yes)
-				if yes { // what was notified before is not known
-					e.WakeAll()
-				}
-			}
-		},
-		Log: w.set.log,
+		}
 	}
 	for channel := range byChannel {
 		l.Channels = append(l.Channels, channel)
 	}
-	return l
 }
 
 func (w *Worker) queues() []string {

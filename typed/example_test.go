@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/codec"
-	"github.com/letterbox-go/letterbox/internal/pgtest/pgexample"
+	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/retry"
 	"github.com/letterbox-go/letterbox/typed"
@@ -34,7 +34,7 @@ func openOutbox(ctx context.Context) (*pgxpool.Pool, func()) {
 	if err != nil {
 		return nil, func() { fmt.Println(err) }
 	}
-	return pgexample.Open(ctx, sql)
+	return pgtest.Open(ctx, sql)
 }
 
 func Example() {

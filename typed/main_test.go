@@ -87,25 +87,26 @@ const shipSQL = `INSERT INTO effects (order_id) VALUES ($1)`
 type suicide struct {
 	at   int64
 	step atomic.Int64
+	conn atomic.Pointer[pgx.Conn] // the transaction's: the worker has others
 }
 
 // shipSteps is how many steps ship's transaction has.
 const shipSteps = 10
 
-func (s *suicide) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	// The worker's own connections are traced too, but not their batches; the
-	// transaction's first statement is its begin.
-	s.count(q.SQL)
+func (s *suicide) TraceQueryStart(ctx context.Context, conn *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if q.SQL == "begin" {
+		s.conn.CompareAndSwap(nil, conn)
+	}
+	s.count(conn)
 	return ctx
 }
 
-func (s *suicide) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) { s.count("") }
+func (s *suicide) TraceQueryEnd(_ context.Context, conn *pgx.Conn, _ pgx.TraceQueryEndData) {
+	s.count(conn)
+}
 
-func (s *suicide) count(sql string) {
-	if s.step.Load() == 0 && sql != "begin" {
-		return
-	}
-	if s.step.Add(1)-1 == s.at {
+func (s *suicide) count(conn *pgx.Conn) {
+	if s.conn.Load() == conn && s.step.Add(1)-1 == s.at {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}

@@ -180,7 +180,7 @@ func (b *burier) finish(batch []entry, moved []int64) {
 		gone[i] = en.hand
 		if _, did := ok[en.outcome.ID]; !did && !en.again {
 			b.log.Warn("lease was lost before the dead letter was written; somebody else has the message",
-				slog.String("queue", en.hand.Queue), slog.Int64("message_id", en.hand.ID))
+				slog.String("queue", en.hand.lane.Name), slog.Int64("message_id", en.hand.ID))
 		}
 	}
 	b.hands.drop(gone...)

@@ -3,9 +3,12 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -137,25 +140,51 @@ func TestBurier_SaysWhenALeaseWasLostBefore(t *testing.T) {
 
 func TestBurier_HandsBackWhatIsTooMuch(t *testing.T) {
 	bubble(t, func(r *rig) {
-		r.BreakDeadLetters(errStore)
 		var runs atomic.Int64
 		q := queueOf(one(func(ctx context.Context, m store.Claimed) store.Outcome {
 			runs.Add(1)
 			return store.Outcome{Kind: store.Bury}
 		}))
-		q.Ahead = 1000
-		r.publish(graves(maxGraves+10, "bad")...)
 		r.start(q)
+		clear := r.crowd(5)
+		r.fail(failing(bury), nil)
+		r.publish(graves(15, "bad")...)
 		pass(graveDelay / 2)
-		r.is.Equal(r.leased(), maxGraves)
-		r.is.Equal(runs.Load(), int64(maxGraves+10))
+		r.is.Equal(r.leased(), 5)
+		r.is.Equal(runs.Load(), int64(15))
 		pass(graveDelay)
-		r.is.Equal(runs.Load(), int64(maxGraves+20))
-		r.BreakDeadLetters(nil)
+		r.is.Equal(runs.Load(), int64(25))
+		clear()
+		r.fail(nil, nil)
 		pass(2 * graveDelay)
-		r.is.Equal(len(r.DeadLetters()), maxGraves+10)
+		r.is.Equal(len(r.DeadLetters()), 15)
 		r.end()
 		r.is.Equal(r.inHand(), 0)
 		r.is.Equal(r.engine.ledger.open, 0)
+	})
+}
+
+func TestBurier_WhatWaitsKeepsNoPayload(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.BreakDeadLetters(errStore)
+		var payloads []weak.Pointer[byte]
+		q := queueOf(one(func(_ context.Context, m store.Claimed) store.Outcome {
+			payloads = append(payloads, weak.Make(&m.Payload[0]))
+			if m.ID%10 == 0 { // one for each claim
+				return store.Outcome{Kind: store.Bury}
+			}
+			return store.Outcome{Kind: store.Ack}
+		}))
+		q.Ahead = 9
+		r.publish(graves(100, strings.Repeat("large", 1000))...)
+		r.start(q)
+		r.is.Equal(len(payloads), 100)
+		r.is.Equal(r.inHand(), 10)
+		runtime.GC()
+		for _, p := range payloads {
+			r.is.True(p.Value() == nil)
+		}
+		r.BreakDeadLetters(nil)
+		r.end()
 	})
 }

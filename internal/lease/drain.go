@@ -45,7 +45,7 @@ func (e *Engine) leaveBehind() int {
 	left := e.hands.running()
 	for _, h := range left {
 		e.log.Error("handler ignores its cancelled context and is left behind; its lease runs out by itself",
-			slog.String("queue", h.Queue), slog.Int64("message_id", h.ID), slog.Duration("lease", h.lane.Lease))
+			slog.String("queue", h.lane.Name), slog.Int64("message_id", h.ID), slog.Duration("lease", h.lane.Lease))
 	}
 	n := len(left)
 	for _, h := range e.held {

@@ -148,7 +148,10 @@ func TestEngine_HandsBackDeadLettersThatCannotBeWritten(t *testing.T) {
 		down func(context.Context, call) error
 	}{
 		{name: "refusing", down: failing(bury)},
-		{name: "hanging", down: hanging(bury)}, // as behind a lock on the table
+		{name: "hanging", down: func(ctx context.Context, c call) error { // as behind a lock on the table
+			_ = pause(ctx, 100*time.Millisecond)
+			return hanging(bury)(ctx, c)
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(r *rig) {

@@ -14,7 +14,8 @@ import (
 // Process runs claimed messages of one queue and returns one outcome for each,
 // in their order. It must not panic. ctx is cancelled with a cause, [ErrLost] or
 // [ErrShutdown], when running on is of no use; Process is then expected to
-// return soon, and still says what became of each message.
+// return soon, and still says what became of each message. It keeps nothing of
+// the slice when it has returned.
 type Process func(ctx context.Context, work []store.Claimed) []store.Outcome
 
 // Queue configures the delivery of one queue.
@@ -47,6 +48,9 @@ type Config struct {
 	// Grace is how long running work may go on after the engine is told to stop.
 	Grace time.Duration
 	Log   *slog.Logger
+	// Sleeper, where not nil, is told when queues fall asleep, for notifications
+	// come only to those that do.
+	Sleeper Sleeper
 	// Explain turns an error of the store into one for people; may be nil.
 	Explain func(error) error
 }
@@ -76,6 +80,7 @@ type Engine struct {
 	wake      chan struct{} // Wake, SetListening
 	stopping  atomic.Bool
 	listening atomic.Bool
+	heard     atomic.Int64 // how often listening began: a new session knows of no sleep
 
 	slots sync.WaitGroup
 }
@@ -134,6 +139,9 @@ func (e *Engine) WakeAll() {
 // SetListening says whether notifications are coming in, which decides how
 // often to poll. Safe from any goroutine.
 func (e *Engine) SetListening(yes bool) {
+	if yes {
+		e.heard.Add(1)
+	}
 	if e.listening.Swap(yes) == yes {
 		return
 	}

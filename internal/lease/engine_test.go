@@ -54,18 +54,18 @@ func TestEngine_ServesItsQueuesApart(t *testing.T) {
 			slow.Add(1)
 			return store.Outcome{Kind: store.Ack}
 		}))
-		a.Name, a.Ahead = "slow", 1000
+		a.Name, a.Ahead = "slow", 100
 		b := queueOf(one(func(context.Context, store.Claimed) store.Outcome {
 			quick.Add(1)
 			return store.Outcome{Kind: store.Ack}
 		}))
 		b.Name = "quick"
-		for range 1000 {
+		for range 100 {
 			r.publish(store.Draft{Queue: "slow"}, store.Draft{Queue: "quick"}, store.Draft{Queue: "of others"})
 		}
 		r.start(a, b)
 		pass(time.Minute)
-		r.is.Equal(quick.Load(), int64(1000))
+		r.is.Equal(quick.Load(), int64(100))
 		r.is.Equal(slow.Load(), int64(0))
 		r.end()
 	})
@@ -147,8 +147,7 @@ func TestEngine_TakesOverExpiredLeasesOfADeadWorker(t *testing.T) {
 			return store.Outcome{Kind: store.Ack}
 		}))
 		r.publish(drafts(7)...)
-		_, err := r.Store.Exchange(context.Background(), nil, []store.Claim{{Queue: "q", Limit: 7, Token: uuid.New()}})
-		r.is.NoErr(err)
+		r.claimFor(uuid.New(), 7)
 		r.start(q)
 		pass(q.Lease)
 		n, _ := got.messages()
@@ -251,7 +250,7 @@ func TestEngine_FillsBatches(t *testing.T) {
 
 func TestEngine_WritesOutcomesTogetherAndWithTheNextClaim(t *testing.T) {
 	bubble(t, func(r *rig) {
-		const messages = 10_000
+		const messages = 4000
 		r.publish(drafts(messages)...)
 		r.fail(slow(time.Millisecond), nil) // a network
 		var got tally
@@ -260,7 +259,7 @@ func TestEngine_WritesOutcomesTogetherAndWithTheNextClaim(t *testing.T) {
 		r.start(q)
 		got.until(messages)
 		exchanges := r.made(exchange)
-		r.is.True(len(exchanges) < messages/200)
+		r.is.True(len(exchanges) < messages/100)
 		both := 0
 		for _, c := range exchanges {
 			if len(c.outcomes) > 0 && len(c.claims) > 0 {
@@ -421,23 +420,23 @@ func TestEngine_ALateBacklogIsNotLeftToTheSweeps(t *testing.T) {
 			r.publish(drafts(1)...)
 			pass(50 * time.Millisecond)
 		}
-		late := drafts(10_000)
+		late := drafts(3000)
 		for i := range late {
 			late[i].At = r.Now().Add(-time.Hour)
 		}
 		r.publish(late...)
 		began := time.Now()
-		got.until(10_020)
-		// A hundred claims, or some more; by sweeps alone it would be 20 s.
-		r.is.True(time.Since(began) < 4*time.Second)
+		got.until(3020)
+		// Thirty claims, or some more; by sweeps alone it would be 5 s.
+		r.is.True(time.Since(began) < 1500*time.Millisecond)
 		r.end()
 	})
 }
 
 func TestEngine_LargePayloadsBoundClaims(t *testing.T) {
 	bubble(t, func(r *rig) {
-		large := make([]store.Draft, 80)
-		payload := bytes.Repeat([]byte("x"), 1<<20)
+		large := make([]store.Draft, 10)
+		payload := bytes.Repeat([]byte("x"), 4<<20)
 		for i := range large {
 			large[i] = store.Draft{Queue: "q", Payload: payload}
 		}
@@ -450,10 +449,10 @@ func TestEngine_LargePayloadsBoundClaims(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			return store.Outcome{Kind: store.Ack}
 		}))
-		q.Concurrency, q.Ahead = 4, -1
+		q.Ahead = -1
 		r.start(q)
 		got.until(len(large))
-		r.is.True(most.Load() <= 32)
+		r.is.Equal(most.Load(), int64(8))
 		r.end()
 	})
 }

@@ -18,10 +18,12 @@ var (
 	ErrShutdown = errors.New("worker is shutting down")
 )
 
-// hand is a claimed message on its way through the engine.
+// hand is a claimed message on its way through the engine. Each has memory of its
+// own: one that stays, as a dead letter may, must not keep all of its claim.
 type hand struct {
-	store.Claimed
+	store.Lease
 	lane *lane
+	row  [1]store.Claimed // the work; empty once it is decided
 	// counted says that the lane counts it among those in hand. The pump's.
 	counted bool
 
@@ -43,15 +45,16 @@ func newHands() *hands { return &hands{all: map[*hand]struct{}{}} }
 // take registers the rows of one claim. since is when the claim was sent: the
 // lease cannot have begun before.
 func (hs *hands) take(l *lane, rows []store.Claimed, since time.Time) []*hand {
-	block := make([]hand, len(rows)) // one allocation a claim
 	out := make([]*hand, len(rows))
+	for i := range rows {
+		h := &hand{Lease: rows[i].Lease, lane: l, counted: true, renewed: since}
+		h.row[0] = rows[i]
+		out[i] = h
+	}
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	for i := range rows {
-		h := &block[i]
-		h.Claimed, h.lane, h.renewed, h.counted = rows[i], l, since, true
+	for _, h := range out {
 		hs.all[h] = struct{}{}
-		out[i] = h
 	}
 	return out
 }

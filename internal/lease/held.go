@@ -3,7 +3,9 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"math"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 type Held struct {
 	// More says that there may be more to handle right now.
 	More bool
+	// Messages is how many were handled.
+	Messages int
 	// NextDue is how long from now the next row becomes due, and HasNext whether
 	// there is one.
 	NextDue time.Duration
@@ -27,10 +31,15 @@ type holder struct {
 	Queue
 	called  chan struct{} // buffered for each goroutine
 	running atomic.Int32  // calls of Hold that have not returned
+	failing atomic.Bool   // the last call failed
+
+	mu sync.Mutex // guards what follows, which all goroutines share
+	attention
+	session int64 // the listening session that knows whether the queue sleeps
 }
 
 func newHolder(q Queue) *holder {
-	return &holder{Queue: q, called: make(chan struct{}, q.Concurrency)}
+	return &holder{Queue: q, attention: newAttention(), called: make(chan struct{}, q.Concurrency)}
 }
 
 // call wakes one goroutine; one that finds much wakes another.
@@ -43,11 +52,13 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		backoff time.Duration
 		polled  time.Time // when expired leases were last looked for
 		wake    time.Time // when something becomes due; zero: not known
+		expired bool      // this turn is for expired leases, and the next is not
 	)
 	for ctx.Err() == nil {
 		now := time.Now()
 		c := store.Claim{Queue: h.Name, Limit: h.Batch}
-		if expired := !now.Before(polled.Add(e.pollEvery())); expired {
+		expired = !expired && !now.Before(polled.Add(e.pollEvery()))
+		if expired {
 			polled, c.ExpiredAfter = now, h.Lease
 		}
 		h.running.Add(1)
@@ -60,33 +71,73 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 			backoff = e.heldFailed(h, err, backoff)
 			wait(ctx, nil, backoff/2+rand.N(backoff/2+1))
 			continue
-		case backoff > 0:
-			backoff = 0
+		case h.failing.Swap(false):
 			e.log.Info("delivery goes on", slog.String("queue", h.Name))
 		}
-		if c.ExpiredAfter > 0 { // what is pending has the next turn
+		backoff = 0
+		if expired { // what is pending has the next turn
 			if held.More {
 				polled = time.Time{}
 			}
 			continue
 		}
+		soon := e.attend(ctx, h, held)
 		if held.More {
 			h.call()
+			continue
+		}
+		if soon == 0 {
 			continue
 		}
 		wake = polled.Add(e.pollEvery())
 		if next := time.Now().Add(held.NextDue); held.HasNext && next.Before(wake) {
 			wake = next
 		}
-		wait(ctx, h.called, time.Until(wake))
+		wait(ctx, h.called, min(soon, time.Until(wake)))
 	}
 }
 
-// heldFailed tells of a failure, the first in a row for people to see, and
-// returns how long to wait.
+// attend keeps the queue's attention, and tells publishers when it falls asleep
+// or wakes. It returns when to hold again at the latest, if not much is known to
+// be there: zero is at once, for what was committed before the queue fell asleep.
+func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration {
+	const whenever = time.Duration(math.MaxInt64)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.took(held.Messages, time.Now())
+	if e.cfg.Sleeper == nil || !e.listening.Load() {
+		return whenever
+	}
+	if heard := e.heard.Load(); heard != h.session {
+		h.session, h.asleep = heard, false
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	name := []string{h.Name}
+	switch {
+	case h.rouses():
+		h.asleep = e.cfg.Sleeper.Rouse(call, name) != nil
+		return attentivePause
+	case h.attentive:
+		return attentivePause
+	case held.More || !h.dozes():
+		return whenever
+	}
+	may, err := e.cfg.Sleeper.Doze(call, name)
+	if err != nil { // the session is gone; until there is another, we poll
+		return longestGap
+	}
+	if h.asleep = may[0]; h.asleep {
+		return 0
+	}
+	return attentivePause
+}
+
+// heldFailed tells of a failure, the first in a row of all the goroutines for
+// people to see, and returns how long to wait.
 func (e *Engine) heldFailed(h *holder, err error, backoff time.Duration) time.Duration {
 	level := slog.LevelDebug
-	if backoff == 0 {
+	if !h.failing.Swap(true) {
 		level = slog.LevelError
 	}
 	backoff = min(maxBackoff, max(firstBackoff, 2*backoff))

@@ -67,7 +67,7 @@ func (e *Engine) renew(ctx context.Context, every time.Duration) {
 // judge says what is to be said of lost leases; their work has been cancelled.
 func (e *Engine) judge(lost []*hand) {
 	for _, h := range lost {
-		e.log.Warn("lease lost; the handler is cancelled", slog.String("queue", h.Queue), slog.Int64("message_id", h.ID))
+		e.log.Warn("lease lost; the handler is cancelled", slog.String("queue", h.lane.Name), slog.Int64("message_id", h.ID))
 	}
 }
 

@@ -172,3 +172,31 @@ func TestKeeper_LosesOneOfABatch(t *testing.T) {
 		r.end()
 	})
 }
+
+func TestKeeper_WorkEndsWhenItsOwnEngineTakesTheRowOver(t *testing.T) {
+	bubble(t, func(r *rig) {
+		// Extensions hang, and the pump sees the expired lease first.
+		r.cfg.Poll = time.Second
+		q := queueOf(nil)
+		var begun, ended []time.Time
+		q.Process = func(ctx context.Context, work []store.Claimed) []store.Outcome {
+			begun = append(begun, time.Now())
+			if pause(ctx, 90*time.Second) != nil {
+				r.is.True(errors.Is(context.Cause(ctx), ErrLost))
+				ended = append(ended, time.Now())
+				r.fail(nil, nil)
+			}
+			return []store.Outcome{{Kind: store.Ack}}
+		}
+		q.Concurrency = 2
+		r.start(q)
+		pass(11 * time.Second) // out of step with the keeper
+		r.publish(drafts(1)...)
+		r.fail(hanging(extend), nil)
+		pass(5 * time.Minute)
+		r.is.Equal(len(begun), 2)
+		r.is.Equal(ended, begun[1:]) // at once
+		r.is.Equal(len(r.Rows()), 0)
+		r.end()
+	})
+}

@@ -37,6 +37,7 @@ const (
 // it, but for the fields marked atomic.
 type lane struct {
 	Queue
+	attention
 	work chan *hand // buffered for all that may be ahead; the pump writes
 
 	called atomic.Bool  // somebody said that there is something to claim
@@ -59,7 +60,7 @@ func newLane(q Queue) *lane {
 	if ahead < 0 {
 		ahead = maxAhead
 	}
-	return &lane{Queue: q, work: make(chan *hand, q.Concurrency*q.Batch+ahead)}
+	return &lane{Queue: q, attention: newAttention(), work: make(chan *hand, q.Concurrency*q.Batch+ahead)}
 }
 
 // call says that there may be something to claim. Safe from any goroutine.
@@ -164,6 +165,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time) {
 		l.expired = !short
 		return
 	}
+	l.attention.took(len(b.Messages), now)
 	swept := c.Since.IsZero()
 	if n := len(b.Messages); n > 0 {
 		// A full sweep leaves more to take right above it, which may be below

@@ -36,6 +36,7 @@ type pump struct {
 	timer   *time.Timer
 	orphans []store.Claim // claims whose answer was lost
 	backoff time.Duration // above zero while the store fails
+	session int64         // the listening session that knows which lanes sleep
 }
 
 func newPump(e *Engine) *pump {
@@ -59,7 +60,66 @@ func (p *pump) run(ctx context.Context) {
 			p.backoff = 0
 			p.log.Info("delivery goes on", slog.Any("queues", p.names()))
 		}
+		p.doze(ctx)
 		p.rest(ctx)
+	}
+}
+
+// doze tells publishers which queues have fallen asleep, and which are awake
+// again. A queue that falls asleep is claimed from once more: what was committed
+// without a notification before is found by that.
+func (p *pump) doze(ctx context.Context) {
+	if p.cfg.Sleeper == nil || !p.listening.Load() {
+		return
+	}
+	if heard := p.heard.Load(); heard != p.session {
+		p.session = heard
+		for _, l := range p.lanes {
+			l.asleep = false
+		}
+	}
+	var awake, asleep []*lane
+	for _, l := range p.lanes {
+		switch {
+		case l.rouses():
+			awake = append(awake, l)
+		case l.hot: // there may be more
+		case l.attentive:
+			l.sleepUntil(time.Now().Add(attentivePause))
+		case l.dozes():
+			asleep = append(asleep, l)
+		}
+	}
+	err := p.bounded(ctx, func(ctx context.Context) error {
+		if len(awake) > 0 {
+			if err := p.cfg.Sleeper.Rouse(ctx, laneNames(awake)); err != nil {
+				return err
+			}
+			for _, l := range awake {
+				l.asleep = false
+			}
+		}
+		if len(asleep) == 0 {
+			return nil
+		}
+		may, err := p.cfg.Sleeper.Doze(ctx, laneNames(asleep))
+		if err != nil {
+			return err
+		}
+		for i, l := range asleep {
+			if l.asleep = may[i]; l.asleep {
+				l.hot = true // for the last claim
+			} else {
+				l.sleepUntil(time.Now().Add(attentivePause))
+			}
+		}
+		return nil
+	})
+	if err != nil { // the session is gone; until there is another, we poll
+		p.log.Debug("cannot tell that queues are asleep", p.failed(err))
+		for _, l := range append(awake, asleep...) {
+			l.sleepUntil(time.Now().Add(longestGap))
+		}
 	}
 }
 
@@ -259,16 +319,21 @@ func (p *pump) written(entries []entry, settled []int64, now time.Time) {
 	if len(entries) == 0 {
 		return
 	}
-	ok := make(map[int64]struct{}, len(settled))
-	for _, id := range settled {
-		ok[id] = struct{}{}
+	all := len(settled) == len(entries)
+	var ok map[int64]struct{}
+	if !all {
+		ok = make(map[int64]struct{}, len(settled))
+		for _, id := range settled {
+			ok[id] = struct{}{}
+		}
 	}
 	for _, en := range entries {
 		_, took := ok[en.outcome.ID]
+		took = took || all
 		switch {
 		case !took && !en.again:
 			p.log.Warn("lease was lost before the outcome was written; somebody else has the message",
-				slog.String("queue", en.hand.Queue), slog.Int64("message_id", en.hand.ID))
+				slog.String("queue", en.hand.lane.Name), slog.Int64("message_id", en.hand.ID))
 		case en.outcome.Kind != store.Ack: // just now, or by a try whose answer was lost
 			en.hand.lane.sleepUntil(now.Add(en.outcome.Delay))
 		}
@@ -339,9 +404,11 @@ func (p *pump) rest(ctx context.Context) {
 	p.timer.Stop()
 }
 
-func (p *pump) names() []string {
-	names := make([]string, len(p.lanes))
-	for i, l := range p.lanes {
+func (p *pump) names() []string { return laneNames(p.lanes) }
+
+func laneNames(lanes []*lane) []string {
+	names := make([]string, len(lanes))
+	for i, l := range lanes {
 		names[i] = l.Name
 	}
 	return names

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/matryer/is"
+
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -54,6 +57,24 @@ func TestPump_ALostAnswerLosesNoMessageAndBlamesNobody(t *testing.T) {
 		r.end()
 		r.is.Equal(r.engine.lanes[0].inHand, 0)
 		r.is.Equal(r.engine.ledger.open, 0)
+	})
+}
+
+func TestPump_ALostAnswerToAClaimOfExpiredLeasesIsMadeGood(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.publish(drafts(3)...)
+		r.claimFor(uuid.New(), 3)
+		pass(2 * time.Minute)
+		var got tally
+		q := queueOf(got.ack())
+		q.Ahead = 10
+		r.fail(nil, losing(exchange, 1))
+		r.start(q)
+		pass(time.Second)
+		n, most := got.messages()
+		r.is.Equal(n, 3)
+		r.is.Equal(most, 1)
+		r.end()
 	})
 }
 
@@ -146,35 +167,49 @@ func TestPump_WhatIsNotInHandFreesNoRoom(t *testing.T) {
 	bubble(t, func(r *rig) {
 		// More dead letters than can wait go back to the queue. They left the
 		// lane when they were decided, so that nothing is free when this is written.
-		r.BreakDeadLetters(errStore)
-		q := queueOf(func(_ context.Context, work []store.Claimed) []store.Outcome {
-			out := make([]store.Outcome, len(work))
-			for i, m := range work {
-				out[i].Kind = store.Ack
-				if string(m.Payload) == "grave" {
-					out[i].Kind = store.Bury
-				}
+		q := queueOf(one(func(ctx context.Context, m store.Claimed) store.Outcome {
+			if string(m.Payload) == "bad" {
+				return store.Outcome{Kind: store.Bury}
 			}
-			if out[0].Kind == store.Ack {
-				time.Sleep(time.Second)
-			}
-			return out
-		})
-		q.Batch, q.Ahead = 100, 50
-		r.publish(graves(maxGraves+100, "grave")...)
+			pause(ctx, time.Second)
+			return store.Outcome{Kind: store.Release}
+		}))
+		q.Ahead = 149
 		r.start(q)
-		r.is.Equal(r.leased(), maxGraves)
+		clear := r.crowd(0)
+		r.publish(graves(50, "bad")...)
+		r.is.Equal(r.leased(), 0)
 		later := drafts(1_000)
 		for i := range later {
-			later[i].Delay = graveDelay // with the hundred, when they come again
+			later[i].Delay = graveDelay // with the fifty, when they come again
 		}
 		r.publish(later...)
 		pass(graveDelay)
-		for range 10 {
-			pass(time.Second)
-			r.is.True(r.inHand()-maxGraves <= 150)
+		for range 100 {
+			pass(10 * time.Millisecond)
+			r.is.True(r.inHand() <= 150)
 		}
-		r.BreakDeadLetters(nil)
+		clear()
 		r.end()
 	})
+}
+
+func TestPump_AsksItsQueuesInTurn(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	var cfg Config
+	for _, name := range []string{"a", "b", "c"} {
+		cfg.Queues = append(cfg.Queues, Queue{Name: name, Concurrency: 1, Batch: maxAhead})
+	}
+	p := New(cfg).pump
+	var asked []string
+	for range 3 {
+		for _, l := range p.lanes {
+			l.hot = true
+		}
+		for _, c := range p.claims(time.Now()) {
+			asked = append(asked, c.Queue)
+		}
+	}
+	is.Equal(asked, []string{"a", "b", "b", "c", "c", "a"}) // two fill a round trip
 }

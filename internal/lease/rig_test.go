@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -374,6 +375,13 @@ func drafts(n int) []store.Draft {
 	return out
 }
 
+// claimFor claims rows for a worker that is not there.
+func (r *rig) claimFor(token uuid.UUID, n int) {
+	got, err := r.Store.Exchange(context.Background(), nil, []store.Claim{{Queue: "q", Limit: n, Token: token}})
+	r.is.NoErr(err)
+	r.is.Equal(len(got.Batches[0].Messages), n)
+}
+
 // leased counts the rows that somebody holds.
 func (r *rig) leased() (n int) {
 	for _, row := range r.Rows() {
@@ -382,6 +390,20 @@ func (r *rig) leased() (n int) {
 		}
 	}
 	return n
+}
+
+// crowd fills the burier's list, all but so many places, with what cannot be
+// written. clear takes it off again.
+func (r *rig) crowd(free int) (clear func()) {
+	b := r.engine.burier
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = make([]entry, maxGraves-free)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.waiting = slices.DeleteFunc(b.waiting, func(en entry) bool { return en.hand == nil })
+	}
 }
 
 // inHand counts what the engine has claimed and not yet written back.

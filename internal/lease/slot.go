@@ -54,9 +54,12 @@ func (e *Engine) process(ctx context.Context, l *lane, work []*hand) {
 	if len(work) == 0 {
 		return
 	}
-	rows := make([]store.Claimed, len(work))
-	for i, h := range work {
-		rows[i] = h.Claimed
+	rows := work[0].row[:]
+	if len(work) > 1 {
+		rows = make([]store.Claimed, len(work))
+		for i, h := range work {
+			rows[i] = h.row[0]
+		}
 	}
 	began := time.Now()
 	outcomes := l.Process(ctx, rows)
@@ -68,7 +71,7 @@ func (e *Engine) process(ctx context.Context, l *lane, work []*hand) {
 		if i < len(outcomes) {
 			o = outcomes[i]
 		} else {
-			e.log.Error("a message got no outcome", slog.String("queue", h.Queue), slog.Int64("message_id", h.ID))
+			e.log.Error("a message got no outcome", slog.String("queue", h.lane.Name), slog.Int64("message_id", h.ID))
 		}
 		o.Ran = ran
 		e.settle(h, o)
@@ -77,13 +80,13 @@ func (e *Engine) process(ctx context.Context, l *lane, work []*hand) {
 
 // settle enters the outcome of one message.
 func (e *Engine) settle(h *hand, o store.Outcome) {
-	o.Lease = h.Lease
+	o.Lease, h.row[0] = h.Lease, store.Claimed{}
 	lost := e.hands.settle(h)
 	if lost && o.Kind != 0 {
 		// Somebody else may have the row by now; the token guard would turn
 		// the write away.
 		e.log.Warn("lease was lost while the message was handled; the outcome is not written",
-			slog.String("queue", h.Queue), slog.Int64("message_id", h.ID))
+			slog.String("queue", h.lane.Name), slog.Int64("message_id", h.ID))
 		o.Kind = 0
 	}
 	e.ledger.add(entry{hand: h, outcome: o})

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 const (
 	// startLimit bounds the start of the shared server, a download included.
 	startLimit = 5 * time.Minute
-	// cleanupLimit bounds what a test's end waits for.
+	// cleanupLimit bounds what the end of a test waits for connections.
 	cleanupLimit = 30 * time.Second
 )
 
@@ -24,6 +25,10 @@ var shared = sync.OnceValues(func() (*pgserver.Server, error) {
 	defer cancel()
 	return pgserver.Start(ctx)
 })
+
+// Server is the server that all tests of this binary share, started by the first call. Its error is the same for all. It
+// is for what has no testing.TB, such as an example; nobody may close it. Safe for concurrent use.
+func Server() (*pgserver.Server, error) { return shared() }
 
 // An Option changes what [New] makes.
 type Option interface{ apply(*settings) }
@@ -76,10 +81,11 @@ func New(t testing.TB, opts ...Option) *DB {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), cleanupLimit)
-		defer cancel()
-		if err := drop(ctx); err != nil {
+		if err := drop(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("pgtest: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("pgtest: the test ran on %s", server.Origin())
 		}
 	})
 	db := &DB{DSN: dsn}
@@ -103,12 +109,16 @@ func (db *DB) Connect(t testing.TB, configure ...func(*pgxpool.Config)) *pgxpool
 	if err != nil {
 		t.Fatalf("pgtest: connecting to the database: %v", err)
 	}
-	t.Cleanup(func() { closePool(t, pool) })
+	t.Cleanup(func() {
+		if err := closePool(pool, cleanupLimit); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
+	})
 	return pool
 }
 
-// closePool closes a pool, and says so where a connection was never given back: Close alone would wait for ever.
-func closePool(t testing.TB, pool *pgxpool.Pool) {
+// closePool closes a pool. A connection that was never given back is an error: Close alone would wait for it for ever.
+func closePool(pool *pgxpool.Pool, limit time.Duration) error {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -116,7 +126,8 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(cleanupLimit):
-		t.Errorf("pgtest: %d connections of a pool were not released within %v", pool.Stat().AcquiredConns(), cleanupLimit)
+		return nil
+	case <-time.After(limit):
+		return fmt.Errorf("closing a pool: %d connections were not released within %v", pool.Stat().AcquiredConns(), limit)
 	}
 }

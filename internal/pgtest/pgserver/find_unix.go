@@ -50,11 +50,14 @@ func (f *finder) find(ctx context.Context, set settings, cache *cache) (installa
 		}
 	}
 	in, err := f.download(ctx, cache)
-	if err != nil {
-		f.note("download", err.Error())
-		return installation{}, &notFoundError{f.tried}
+	if err == nil {
+		return in, nil
 	}
-	return in, nil
+	if ctx.Err() != nil { // then nothing was truly tried
+		return installation{}, fmt.Errorf("looking for a server: %w", context.Cause(ctx))
+	}
+	f.note("download", err.Error())
+	return installation{}, &notFoundError{f.tried}
 }
 
 func (f *finder) note(place, found string) { f.tried = append(f.tried, place+": "+found) }

@@ -53,7 +53,11 @@ func newFolder(base string, who account, command func(dir string) []string) (*fo
 	if command != nil {
 		args = command(f.path)
 	}
-	if err := errors.Join(f.takeLock(), f.supervise(args)); err != nil {
+	err := f.takeLock()
+	if err == nil {
+		err = f.supervise(args)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.end())
 	}
 	return f, nil

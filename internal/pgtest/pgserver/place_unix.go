@@ -18,15 +18,6 @@ const (
 	memoryNeeded = 1 << 30
 )
 
-// places are the folders to try for a server's own, best first.
-func places(durable bool) []string {
-	tmp := os.TempDir()
-	if durable {
-		return []string{tmp, "/var/tmp", "/tmp"}
-	}
-	return []string{"/dev/shm", tmp, "/tmp", "/var/tmp"}
-}
-
 // fits checks that base can hold the folder of a server.
 func fits(base string, who account, durable bool) error {
 	if !filepath.IsAbs(base) {
@@ -58,18 +49,18 @@ func fits(base string, who account, durable bool) error {
 	return nil
 }
 
-// serverFolder makes the folder of a server in the first place that can hold it, and sweeps them all.
-func serverFolder(who account, durable bool, command func(dir string) []string) (*folder, error) {
+// serverFolder makes the folder of a server in the first of the places that can hold it, and sweeps those it tries.
+func serverFolder(places []string, who account, durable bool, command func(dir string) []string) (*folder, error) {
 	var errs []error
-	for _, base := range places(durable) {
-		if err := fits(base, who, durable); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		sweep(base, who)
-		f, err := newFolder(base, who, command)
+	for _, base := range places {
+		err := fits(base, who, durable)
 		if err == nil {
-			return f, nil
+			sweep(base, who)
+			var f *folder
+			f, err = newFolder(base, who, command)
+			if err == nil || errors.Is(err, errNoChange) {
+				return f, err
+			}
 		}
 		errs = append(errs, err)
 	}

@@ -35,10 +35,11 @@ func Start(ctx context.Context, opts ...Option) (*Server, error) {
 }
 
 func start(ctx context.Context, m machine, set settings) (*Server, error) {
-	var (
-		s   *Server
-		err error
-	)
+	err := set.check()
+	if err != nil {
+		return nil, fmt.Errorf("pgserver: %w", err)
+	}
+	var s *Server
 	if url := m.getenv("DATABASE_URL"); url != "" && set.bin == "" {
 		s, err = connect(ctx, url, set)
 	} else {

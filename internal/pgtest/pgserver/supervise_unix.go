@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,8 +36,10 @@ func (f *folder) supervise(command []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	if err := errors.Join(f.who.own(script), f.who.own(log.Name()), f.who.own(f.path)); err != nil {
-		return err
+	for _, path := range []string{script, log.Name(), f.path} {
+		if err := f.who.own(path); err != nil {
+			return err
+		}
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -84,13 +85,12 @@ func (f *folder) await(ctx context.Context, name string, ready func() bool) erro
 		if ready != nil && ready() {
 			return nil
 		}
-		status, err := os.ReadFile(filepath.Join(f.path, exitName))
-		if err == nil && strings.HasSuffix(string(status), "\n") { // whole
-			n, err := strconv.Atoi(strings.TrimSpace(string(status)))
-			if err == nil && n == 0 && ready == nil {
+		text, err := os.ReadFile(filepath.Join(f.path, exitName))
+		if status, whole := strings.CutSuffix(string(text), "\n"); err == nil && whole {
+			if status == "0" && ready == nil {
 				return nil
 			}
-			return f.withLog(fmt.Errorf("%s ended with status %s", name, strings.TrimSpace(string(status))))
+			return f.withLog(fmt.Errorf("%s ended with status %s", name, status))
 		}
 		select {
 		case <-f.gone:

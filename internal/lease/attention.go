@@ -1,0 +1,66 @@
+package lease
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// Sleeper lets publishers know who sleeps, so that they notify only then: a
+// notification takes a lock over the whole database at commit.
+type Sleeper interface {
+	// Doze declares the worker asleep on the queues. It returns, for each in
+	// its order, whether it may sleep once one more claim, begun after this
+	// call, finds nothing; where not, a publisher that did not notify has yet
+	// to commit, and the caller claims again soon and then calls Doze again.
+	Doze(ctx context.Context, queues []string) ([]bool, error)
+	// Rouse declares the worker awake on the queues: publishers need not
+	// notify.
+	Rouse(ctx context.Context, queues []string) error
+}
+
+// Rule for staying awake while messages keep coming, as measured: one threshold
+// alone flaps, and a longer pause starts late commits late.
+const (
+	// attentivePause is how often an attentive queue is claimed from.
+	attentivePause = 4 * time.Millisecond
+	// attentiveBelow and inattentiveFrom are means of the gap between messages.
+	attentiveBelow  = 10 * time.Millisecond
+	inattentiveFrom = 30 * time.Millisecond
+	// longestGap caps each gap, and silence of that length ends attention.
+	longestGap = 100 * time.Millisecond
+)
+
+// attention decides whether a queue is awake, and claimed from every few
+// milliseconds, or asleep, and waiting for a notification.
+type attention struct {
+	mean      time.Duration // moving mean of the gap between messages
+	seen      time.Time     // when the last message came
+	attentive bool          // messages keep coming
+	asleep    bool          // publishers know that they must notify
+}
+
+func newAttention() attention { return attention{mean: longestGap} }
+
+// took takes in a claim that brought n messages.
+func (a *attention) took(n int, now time.Time) {
+	if n == 0 {
+		if a.attentive && (a.mean >= inattentiveFrom || now.Sub(a.seen) >= longestGap) {
+			a.attentive = false
+		}
+		return
+	}
+	gap := min(longestGap, now.Sub(a.seen)/time.Duration(n))
+	a.mean += time.Duration(float64(gap-a.mean) * (1 - math.Pow(7.0/8, float64(n))))
+	a.seen = now
+	if a.mean < attentiveBelow {
+		a.attentive = true
+	}
+}
+
+// rouses reports whether the queue should be declared awake now.
+func (a *attention) rouses() bool { return a.attentive && a.asleep }
+
+// dozes reports whether the queue should be declared asleep, having found nothing
+// more to claim.
+func (a *attention) dozes() bool { return !a.attentive && !a.asleep }

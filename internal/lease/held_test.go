@@ -1,0 +1,240 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// heldQueue is a queue whose messages are handled where they are.
+type heldQueue struct {
+	mu      sync.Mutex
+	due     []time.Time
+	expired int // rows with an expired lease
+	err     error
+	takes   time.Duration // a call with messages
+
+	calls, running, most int
+	handled              []time.Time
+	order                []bool // of calls that found something: whether for expired leases
+}
+
+func (q *heldQueue) add(due ...time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.due = append(q.due, due...)
+}
+
+// now is n messages due now.
+func (q *heldQueue) now(n int) {
+	for range n {
+		q.add(time.Now())
+	}
+}
+
+// done is when messages were handled, and made how many calls there were.
+func (q *heldQueue) done() []time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.handled)
+}
+
+func (q *heldQueue) made() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.calls
+}
+
+func (q *heldQueue) hold(ctx context.Context, c store.Claim) (Held, error) {
+	n, held, err := q.take(c)
+	if n == 0 || err != nil {
+		return held, err
+	}
+	q.mu.Lock()
+	q.running++
+	q.most = max(q.most, q.running)
+	takes := q.takes
+	q.mu.Unlock()
+	err = pause(ctx, takes)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	if err != nil {
+		return Held{}, err
+	}
+	for range n {
+		q.handled = append(q.handled, time.Now())
+	}
+	return held, nil
+}
+
+func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.calls++
+	if q.err != nil {
+		return 0, Held{}, q.err
+	}
+	if c.ExpiredAfter > 0 {
+		n = min(c.Limit, q.expired)
+		q.expired -= n
+	} else {
+		var rest []time.Time
+		for _, at := range q.due {
+			wait := time.Until(at)
+			switch {
+			case wait <= 0 && n < c.Limit:
+				n++
+				continue
+			case wait > 0 && (!held.HasNext || wait < held.NextDue):
+				held.HasNext, held.NextDue = true, wait
+			}
+			rest = append(rest, at)
+		}
+		q.due = rest
+	}
+	if n > 0 {
+		q.order = append(q.order, c.ExpiredAfter > 0)
+	}
+	held.More = n == c.Limit
+	return n, held, nil
+}
+
+func (q *heldQueue) config() Queue {
+	return Queue{Name: "held", Concurrency: 4, Batch: 10, Lease: time.Minute, Hold: q.hold}
+}
+
+func TestHold_HandlesAllWithinItsConcurrency(t *testing.T) {
+	bubble(t, func(r *rig) {
+		q := &heldQueue{takes: time.Second}
+		q.now(95)
+		r.start(q.config())
+		pass(2500 * time.Millisecond)
+		r.is.Equal(len(q.done()), 80)
+		pass(time.Second)
+		r.is.Equal(len(q.done()), 95)
+		q.now(25) // one call: the one that is woken wakes others
+		r.engine.Wake("held")
+		pass(2 * time.Second)
+		r.is.Equal(len(q.done()), 120)
+		r.end()
+		r.is.Equal(q.most, 4)
+	})
+}
+
+func TestHold_SleepsUntilADueTimeAndIsQuietWhenIdle(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Poll = time.Hour
+		q := &heldQueue{}
+		due := time.Now().Add(time.Minute)
+		q.add(due)
+		r.start(q.config())
+		pass(2 * time.Minute)
+		r.is.Equal(q.done(), []time.Time{due})
+		before := q.made()
+		pass(10 * time.Hour)
+		r.is.True(q.made()-before <= 2*4*10) // two for each goroutine and poll
+		r.end()
+	})
+}
+
+func TestHold_LooksMoreOftenOnceNothingIsTold(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Poll = time.Hour
+		q := &heldQueue{}
+		r.start(q.config())
+		pass(time.Second)
+		q.now(1)
+		r.engine.SetListening(false)
+		pass(r.cfg.BlindPoll)
+		r.is.Equal(len(q.done()), 1)
+		q.now(1)
+		pass(2 * r.cfg.BlindPoll)
+		r.is.Equal(len(q.done()), 2)
+		r.end()
+	})
+}
+
+func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
+	bubble(t, func(r *rig) {
+		q := &heldQueue{expired: 35, takes: time.Second}
+		q.now(35)
+		c := q.config()
+		c.Concurrency = 1
+		r.start(c)
+		pass(time.Minute)
+		r.is.Equal(len(q.done()), 70)
+		r.end()
+		r.is.Equal(q.order, []bool{true, false, true, false, true, false, true, false})
+	})
+}
+
+func TestHold_GoesOnWhenTheStoreIsBackAndSaysSoOnce(t *testing.T) {
+	bubble(t, func(r *rig) {
+		q := &heldQueue{err: errStore}
+		r.start(q.config())
+		pass(time.Minute)
+		r.is.Equal(r.logs.count(slog.LevelError), 1)
+		r.is.True(q.made() < 4*30) // it backs off
+		q.mu.Lock()
+		q.err = nil
+		q.mu.Unlock()
+		q.now(5)
+		pass(maxBackoff)
+		r.is.Equal(len(q.done()), 5)
+		r.is.Equal(r.logs.count(slog.LevelError), 1)
+		r.is.Equal(r.logs.count(slog.LevelInfo), 1)
+		r.end()
+	})
+}
+
+func TestHold_Drains(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		takes   time.Duration
+		drain   time.Duration
+		handled int
+	}{
+		{name: "what runs finishes", takes: 8 * time.Second, drain: 7 * time.Second, handled: 40},
+		{name: "or is cancelled", takes: time.Hour, drain: 10 * time.Second, handled: 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				q := &heldQueue{takes: tt.takes}
+				q.now(100)
+				r.start(q.config(), queueOf(ack))
+				pass(time.Second)
+				took, err := r.stop()
+				r.is.NoErr(err)
+				r.is.Equal(took, tt.drain)
+				r.is.Equal(len(q.done()), tt.handled)
+				r.is.Equal(q.most, 4)
+			})
+		})
+	}
+}
+
+func TestHold_LeavesWedgedWorkBehind(t *testing.T) {
+	bubble(t, func(r *rig) {
+		free := make(chan struct{})
+		defer close(free)
+		r.start(Queue{Name: "held", Concurrency: 2, Batch: 1, Lease: time.Minute,
+			Hold: func(context.Context, store.Claim) (Held, error) {
+				<-free
+				return Held{}, nil
+			}})
+		synctest.Wait()
+		took, err := r.stop()
+		var unfinished *UnfinishedError
+		r.is.True(errors.As(err, &unfinished))
+		r.is.Equal(unfinished.Messages, 2)
+		r.is.True(took <= r.cfg.Grace+DrainBound)
+	})
+}

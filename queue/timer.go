@@ -1,0 +1,59 @@
+package queue
+
+import (
+	"context"
+	"maps"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
+)
+
+// MessageOption goes with a message whichever way it is sent: it is a
+// [PublishOption], and an option of package timers.
+type MessageOption interface {
+	PublishOption
+	// ApplyTimer does nothing: it says that a timer can have the option.
+	ApplyTimer(*store.TimerRules)
+}
+
+func (publishOption) ApplyTimer(*store.TimerRules) {}
+
+// With returns the draft with further options, which come after its own.
+func (d Draft) With(opts ...PublishOption) Draft {
+	d.headers = maps.Clone(d.headers)
+	for _, o := range opts {
+		o.applyPublish(&d)
+	}
+	d.check()
+	return d
+}
+
+// What follows is for package timers, which writes messages in a way of its own:
+// outside this module, the types cannot be named.
+
+// Row turns the draft into what goes into a table, and says which. The queue is
+// set even where there is an error.
+func (d Draft) Row(ctx context.Context) (store.Draft, *postgres.Table, error) {
+	row, err := d.seal(ctx)
+	row.Queue = d.queue.name
+	return row, d.queue.table, err
+}
+
+// Table is where the queue lives, or what is wrong with its construction.
+func (q Queue) Table() (*postgres.Table, error) { return q.table, q.Err() }
+
+// Atomic calls f with tx, checked as every publish checks it. An [Autocommit] for
+// which f has several statements begins a transaction around them. What the
+// database says of t is explained.
+func Atomic(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(postgres.Rower) error) error {
+	if err := CheckTx(tx); err != nil {
+		return err
+	}
+	if x, ok := tx.(autocommit); ok && several {
+		err := pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error { return f(tx) })
+		return explain(t, err)
+	}
+	return explain(t, f(tx))
+}

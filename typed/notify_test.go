@@ -1,0 +1,167 @@
+package typed_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/matryer/is"
+
+	"github.com/letterbox-go/letterbox/queue"
+	"github.com/letterbox-go/letterbox/typed"
+)
+
+// A worker that is only ever woken by notifications misses nothing, however the
+// publishers' commits fall around its going to sleep.
+func TestNotify_NothingIsMissed(t *testing.T) {
+	t.Parallel()
+	handlers := map[string]func(q typed.Queue[int], h func(int)) queue.Subscription{
+		"leased": func(q typed.Queue[int], h func(int)) queue.Subscription {
+			return q.Handle(func(_ context.Context, n int) error { h(n); return nil })
+		},
+		"held": func(q typed.Queue[int], h func(int)) queue.Subscription {
+			return q.HandleBatchTx(func(_ context.Context, _ pgx.Tx, batch []*typed.Message[int]) []error {
+				for _, m := range batch {
+					h(m.Value)
+				}
+				return make([]error, len(batch))
+			})
+		},
+	}
+	for name, handle := range handlers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newDB(t)
+			q := typed.NewQueue[int]("q")
+			const publishers, each = 4, 250
+			seed := uint64(time.Now().UnixNano())
+			t.Log("seed", seed)
+
+			got := make(chan int, publishers*each)
+			for range 2 {
+				start(t, db.Pool, queue.PollInterval(time.Hour), queue.BlindPollInterval(time.Hour), handle(q, func(n int) { got <- n }))
+			}
+			pool := db.Connect(t)
+			var wg sync.WaitGroup
+			rolledBack := errors.New("rolled back")
+			for p := range publishers {
+				wg.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(p)))
+					for i := range each {
+						// Now bursts, now gaps in which the workers fall asleep.
+						pause(t, time.Duration(rnd.ExpFloat64()*float64([]time.Duration{0, 2 * time.Millisecond, 40 * time.Millisecond}[rnd.IntN(3)])))
+						err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+							if rnd.IntN(4) == 0 {
+								_, err := q.Publish(t.Context(), tx, -1)
+								return errors.Join(rolledBack, err)
+							}
+							_, err := q.Publish(t.Context(), tx, p*each+i)
+							if rnd.IntN(4) == 0 { // commits late
+								pause(t, time.Duration(rnd.IntN(20))*time.Millisecond)
+							}
+							return err
+						})
+						if errors.Is(err, rolledBack) {
+							got <- p*each + i
+						} else if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			seen := map[int]bool{}
+			for range publishers * each {
+				n := next(t, got)
+				if n < 0 || seen[n] {
+					t.Fatalf("got %d again, or though it was rolled back", n)
+				}
+				seen[n] = true
+			}
+			wg.Wait()
+		})
+	}
+}
+
+// pause waits for d or the end of the test.
+func pause(t *testing.T, d time.Duration) {
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}
+
+// notifications counts what a table's channel carries until the returned function
+// is called.
+func notifications(t *testing.T, dsn string) (count func() int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "LISTEN outbox_outbox"); err != nil {
+		t.Fatal(err)
+	}
+	return func() int {
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if _, err := conn.Exec(t.Context(), "SELECT pg_notify('outbox_outbox', 'end')"); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; ; n++ {
+			got, err := conn.WaitForNotification(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Payload == "end" {
+				return n
+			}
+		}
+	}
+}
+
+func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		notify queue.Notify
+		worker bool
+		ok     func(n, published int) bool
+	}{
+		{"no worker", queue.NotifySleeping, false, func(n, _ int) bool { return n == 0 }},
+		{"a busy worker", queue.NotifySleeping, true, func(n, published int) bool { return n < published/4 }},
+		{"always", queue.NotifyAlways, true, func(n, published int) bool { return n == published }},
+		{"never", queue.NotifyNever, true, func(n, _ int) bool { return n == 0 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			db := newDB(t)
+			q := typed.NewQueue[int]("q").In(queue.Outbox{Notify: tt.notify})
+			const n = 400
+			got := make(chan int, n)
+			if tt.worker {
+				start(t, db.Pool, queue.BlindPollInterval(10*time.Millisecond), q.Handle(func(_ context.Context, n int) error {
+					got <- n
+					return nil
+				}))
+			}
+			count := notifications(t, db.DSN)
+			for i := range n {
+				_, err := q.Publish(t.Context(), queue.Autocommit(db.Pool), i)
+				is.NoErr(err)
+			}
+			if tt.worker {
+				for range n {
+					next(t, got)
+				}
+			}
+			told := count()
+			if !tt.ok(told, n) {
+				t.Errorf("%d notifications for %d publishes", told, n)
+			}
+		})
+	}
+}
