@@ -110,8 +110,10 @@ func notifications(t *testing.T, dsn string) (count func() int) {
 		if _, err := conn.Exec(t.Context(), "SELECT pg_notify('outbox_outbox', 'end')"); err != nil {
 			t.Fatal(err)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
 		for n := 0; ; n++ {
-			got, err := conn.WaitForNotification(t.Context())
+			got, err := conn.WaitForNotification(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}

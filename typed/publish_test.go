@@ -192,7 +192,7 @@ func TestPublish_OneRoundTripAndOneNotification(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := newDB(t)
-	orders := typed.NewQueue[order]("orders")
+	orders := typed.NewQueue[order]("orders").In(queue.Outbox{Notify: queue.NotifyAlways})
 
 	conn, err := db.Pool.Acquire(t.Context())
 	is.NoErr(err)
@@ -211,13 +211,15 @@ func TestPublish_OneRoundTripAndOneNotification(t *testing.T) {
 		is.Equal(c.trips, 4)
 		return err
 	})
-	n, err := conn.Conn().WaitForNotification(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	n, err := conn.Conn().WaitForNotification(ctx)
 	is.NoErr(err)
 	is.Equal(n.Payload, "orders")
 	// No other is waiting: this one comes next.
 	_, err = db.Pool.Exec(t.Context(), "SELECT pg_notify('outbox_outbox', 'end')")
 	is.NoErr(err)
-	n, err = conn.Conn().WaitForNotification(t.Context())
+	n, err = conn.Conn().WaitForNotification(ctx)
 	is.NoErr(err)
 	is.Equal(n.Payload, "end")
 }

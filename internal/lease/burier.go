@@ -186,13 +186,11 @@ func (b *burier) finish(batch []entry, moved []int64) {
 	b.hands.drop(gone...)
 }
 
-// giveUp hands everything that is still waiting back, at the end of a drain. It
-// reports whether there was anything.
-func (b *burier) giveUp() bool {
+// giveUp hands everything that is still waiting back, at the end of a drain.
+func (b *burier) giveUp() {
 	b.mu.Lock()
 	rest := b.waiting
 	b.waiting = nil
 	b.mu.Unlock()
 	b.handBack(rest, 0)
-	return len(rest) > 0
 }

@@ -129,10 +129,11 @@ func (e *Engine) finalWrites(ctx context.Context) {
 		err := e.writeNow(ctx)
 		if err == nil {
 			// All dead letters have reached the burier now.
-			if e.lastGraves(ctx) {
-				continue
+			e.lastGraves(ctx)
+			if _, any := e.ledger.due(time.Now()); !any {
+				return
 			}
-			return
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -144,11 +145,11 @@ func (e *Engine) finalWrites(ctx context.Context) {
 }
 
 // lastGraves writes the dead letters that are left, in half of the time. Those
-// that it cannot write go back to their queue; it reports whether there are any.
-func (e *Engine) lastGraves(ctx context.Context) bool {
+// that it cannot write go back to their queue.
+func (e *Engine) lastGraves(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lastWrites/2)
 	defer cancel()
 	e.burier.close(ctx)
 	_ = e.burier.write(ctx) // what fails is handed back
-	return e.burier.giveUp()
+	e.burier.giveUp()
 }

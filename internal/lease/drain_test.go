@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -248,6 +250,30 @@ func TestEngine_WritesWhatItCanWhenTheStoreComesBackDuringDrain(t *testing.T) {
 		r.is.NoErr(err)
 		r.is.Equal(r.leased(), 0)
 		r.is.Equal(r.logs.count(slog.LevelWarn), 0)
+	})
+}
+
+func TestEngine_WritesWhatTheBurierHandsBackLast(t *testing.T) {
+	bubble(t, func(r *rig) {
+		// The list of dead letters is full when one more comes, and all but that
+		// one can be written.
+		r.cfg.Queues = []Queue{queueOf(nil)}
+		e := New(r.cfg)
+		e.burier.start(context.Background())
+		token := uuid.New()
+		r.publish(drafts(maxGraves + 1)...)
+		r.claimFor(token, maxGraves+1)
+		entries := make([]entry, maxGraves+1)
+		for i := range entries {
+			h := &hand{Lease: store.Lease{ID: int64(i + 1), Token: token}, lane: e.lanes[0]}
+			entries[i] = entry{hand: h, outcome: store.Outcome{Lease: h.Lease, Kind: store.Bury}}
+		}
+		e.burier.waiting = entries[:maxGraves:maxGraves]
+		e.ledger.add(entries[maxGraves])
+		e.finalWrites(context.Background())
+		r.is.Equal(len(r.DeadLetters()), maxGraves)
+		r.is.Equal(len(r.Rows()), 1)
+		r.is.Equal(r.leased(), 0)
 	})
 }
 

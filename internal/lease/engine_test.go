@@ -1,7 +1,6 @@
 package lease
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -435,12 +434,8 @@ func TestEngine_ALateBacklogIsNotLeftToTheSweeps(t *testing.T) {
 
 func TestEngine_LargePayloadsBoundClaims(t *testing.T) {
 	bubble(t, func(r *rig) {
-		large := make([]store.Draft, 10)
-		payload := bytes.Repeat([]byte("x"), 4<<20)
-		for i := range large {
-			large[i] = store.Draft{Queue: "q", Payload: payload}
-		}
-		r.publish(large...)
+		r.payload = make([]byte, 4<<20)
+		r.publish(drafts(100)...)
 		var most atomic.Int64
 		var got tally
 		q := queueOf(one(func(_ context.Context, m store.Claimed) store.Outcome {
@@ -451,7 +446,7 @@ func TestEngine_LargePayloadsBoundClaims(t *testing.T) {
 		}))
 		q.Ahead = -1
 		r.start(q)
-		got.until(len(large))
+		got.until(100)
 		r.is.Equal(most.Load(), int64(8))
 		r.end()
 	})

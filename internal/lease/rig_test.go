@@ -45,7 +45,8 @@ type call struct {
 // what becomes of each.
 type faulty struct {
 	*memory.Store
-	broken atomic.Value // an error: the engine broke the store's contract
+	broken  atomic.Value // an error: the engine broke the store's contract
+	payload []byte       // where not nil, of every message: so that large ones cost nothing
 
 	mu     sync.Mutex
 	calls  []call
@@ -115,6 +116,13 @@ func (f *faulty) Exchange(ctx context.Context, outcomes []store.Outcome, claims 
 	})
 	if err != nil {
 		return store.Exchanged{}, err
+	}
+	for _, b := range done.Batches {
+		for i := range b.Messages {
+			if f.payload != nil {
+				b.Messages[i].Payload = f.payload
+			}
+		}
 	}
 	return done, nil
 }

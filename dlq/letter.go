@@ -1,0 +1,104 @@
+package dlq
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/queue"
+)
+
+// Letter is a dead letter. It is a copy: nothing that is done to it changes the
+// table.
+type Letter struct {
+	// ID is the letter's own id, which replays and purges go by.
+	ID int64
+	// OriginalID is the id that the message had. A replay gives it a new one.
+	OriginalID int64
+	Queue      string
+	Payload    []byte
+	// Deliveries is how often the message was claimed.
+	Deliveries int64
+	// CreatedAt is when the message was published, FailedAt when it became a
+	// letter, both by the database's clock, in UTC.
+	CreatedAt, FailedAt time.Time
+	// Reason is one of the reasons of package queue, such as
+	// [queue.ReasonRejected], or what another program wrote.
+	Reason string
+	// Error is the text of the last error; it may be empty.
+	Error string
+	// TimerID is empty where the message was no timer.
+	TimerID string
+
+	rawHeaders []byte
+	place      postgres.Place
+}
+
+func newLetter(l postgres.Letter) Letter {
+	letter := Letter{
+		ID: l.ID, OriginalID: l.OriginalID, Queue: l.Queue, Payload: l.Payload, Deliveries: l.Deliveries,
+		CreatedAt: l.CreatedAt, Reason: l.Reason, Error: l.Error, TimerID: l.TimerID,
+		rawHeaders: l.Headers, place: postgres.Place{FailedAt: l.FailedAt, ID: l.ID},
+	}
+	if l.FailedAt.InfinityModifier == pgtype.Finite {
+		letter.FailedAt = l.FailedAt.Time.UTC()
+	}
+	return letter
+}
+
+// Header returns one header, "" where there is none.
+func (l Letter) Header(name string) string { return l.Headers()[name] }
+
+// Headers returns all headers, the envelope's included, in a map of its own. A
+// value that is no string in the table is given as its JSON text.
+func (l Letter) Headers() map[string]string { return queue.DecodeHeaders(l.rawHeaders) }
+
+// ContentType says how the payload is encoded, "" where nothing says.
+func (l Letter) ContentType() string { return l.Header(queue.HeaderContentType) }
+
+// CorrelationID ties together the messages of one story.
+func (l Letter) CorrelationID() string { return l.Header(queue.HeaderCorrelationID) }
+
+// Cursor is where the letter stands among others, for [Page.After]. It is a short
+// text of URL-safe characters with no meaning to anybody else, and stays good
+// when the letter is gone.
+func (l Letter) Cursor() string { return formatCursor(l.place) }
+
+// A cursor is the microseconds of failed_at since 1970, which are exact, and the
+// id. The extremes stand for the infinities that a timestamp may be.
+func formatCursor(p postgres.Place) string {
+	if !p.FailedAt.Valid {
+		return ""
+	}
+	at := p.FailedAt.Time.UnixMicro()
+	switch p.FailedAt.InfinityModifier {
+	case pgtype.Infinity:
+		at = math.MaxInt64
+	case pgtype.NegativeInfinity:
+		at = math.MinInt64
+	}
+	return fmt.Sprintf("%d.%d", at, p.ID)
+}
+
+func parseCursor(s string) (p postgres.Place, err error) {
+	if s == "" {
+		return p, nil
+	}
+	var at int64
+	if _, err := fmt.Sscanf(s, "%d.%d", &at, &p.ID); err != nil || fmt.Sprintf("%d.%d", at, p.ID) != s {
+		return p, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
+	}
+	p.FailedAt = pgtype.Timestamptz{Valid: true}
+	switch at {
+	case math.MaxInt64:
+		p.FailedAt.InfinityModifier = pgtype.Infinity
+	case math.MinInt64:
+		p.FailedAt.InfinityModifier = pgtype.NegativeInfinity
+	default:
+		p.FailedAt.Time = time.UnixMicro(at)
+	}
+	return p, nil
+}

@@ -1,0 +1,78 @@
+package timers
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/queue"
+)
+
+// Live is a timer that is in the table. It is a copy: nothing that is done to it
+// changes the table.
+type Live struct {
+	// ID is the message's id, TimerID the timer's.
+	ID      int64
+	Queue   string
+	TimerID string
+	Payload []byte
+	// DueAt is when it is due. It is the zero time where the table holds an
+	// infinity, which others may write.
+	DueAt time.Time
+	// Leased says that a worker has claimed it, at ClaimedAt.
+	Leased    bool
+	ClaimedAt time.Time
+	// Attempts counts the runs that failed, Deliveries the claims. Above zero
+	// and not Leased, it waits for a retry.
+	Attempts, Deliveries int64
+	// CreatedAt is when it was first stored; it may have been rescheduled since.
+	CreatedAt time.Time
+	// FirstAttemptAt and LastAttemptAt tell of the runs that failed; they are
+	// zero where none did.
+	FirstAttemptAt, LastAttemptAt time.Time
+
+	rawHeaders []byte
+	place      postgres.TimerPlace
+}
+
+func newLive(r *postgres.StoredTimer) Live {
+	return Live{
+		ID: r.ID, Queue: r.Queue, TimerID: r.TimerID, Payload: r.Payload, DueAt: r.DueAt(),
+		Leased: r.Leased, ClaimedAt: r.ClaimedAt, Attempts: r.Attempts, Deliveries: r.Deliveries,
+		CreatedAt: r.CreatedAt, FirstAttemptAt: r.FirstAttempt, LastAttemptAt: r.LastAttempt,
+		rawHeaders: r.Headers, place: postgres.TimerPlace{Due: r.Due, ID: r.ID},
+	}
+}
+
+// Header returns one header, "" where there is none.
+func (l Live) Header(name string) string { return l.Headers()[name] }
+
+// Headers returns all headers, the envelope's included, in a map of its own. A
+// value that is no string in the table is given as its JSON text.
+func (l Live) Headers() map[string]string { return queue.DecodeHeaders(l.rawHeaders) }
+
+// ContentType says how the payload is encoded, "" where nothing says.
+func (l Live) ContentType() string { return l.Header(queue.HeaderContentType) }
+
+// CorrelationID ties together the messages of one story.
+func (l Live) CorrelationID() string { return l.Header(queue.HeaderCorrelationID) }
+
+// Cursor is where the timer stands among others, for [Page].After. It is a short
+// text with no meaning to anybody else, and stays good when the timer is gone.
+func (l Live) Cursor() string {
+	if l.place == (postgres.TimerPlace{}) {
+		return ""
+	}
+	return l.place.String()
+}
+
+func parseCursor(s string) (postgres.TimerPlace, error) {
+	if s == "" {
+		return postgres.TimerPlace{}, nil
+	}
+	p, ok := postgres.ParseTimerPlace(s)
+	if !ok {
+		return p, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
+	}
+	return p, nil
+}

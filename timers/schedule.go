@@ -1,0 +1,188 @@
+package timers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
+	"github.com/letterbox-go/letterbox/queue"
+)
+
+// Schedule stores a timer that is due at the given time, unless one of this id is
+// in the message's queue: then everything stays as it is, and the result says
+// [AlreadyThere] and what is there. It is part of the transaction tx, and takes
+// one round trip, or two where the timer is there.
+//
+// What was there may be running, or may end before tx does, without having seen
+// what tx wrote; where that matters, use [Reschedule].
+//
+// Errors are [ErrInvalidID], [ErrInvalidTime], [queue.ErrInvalidDelay] where the
+// message has a [queue.Delay] of its own, and those of [queue.Publish]. Schedule
+// is as safe for concurrent use as tx is.
+func Schedule(ctx context.Context, tx queue.Tx, id string, at time.Time, message queue.Draft) (Result, error) {
+	return schedule(ctx, tx, id, due{at: at}, message)
+}
+
+// ScheduleAfter is [Schedule] for a timer that is due some time after the start
+// of the transaction, by the database's clock. Zero is at once; below zero or
+// above [queue.MaxDelay] is [queue.ErrInvalidDelay].
+func ScheduleAfter(ctx context.Context, tx queue.Tx, id string, after time.Duration, message queue.Draft) (Result, error) {
+	return schedule(ctx, tx, id, due{after: after, relative: true}, message)
+}
+
+func schedule(ctx context.Context, tx queue.Tx, id string, when due, message queue.Draft) (r Result, err error) {
+	row, t, err := prepare(ctx, id, when, message)
+	if err == nil {
+		err = queue.Atomic(ctx, tx, t, false, func(tx postgres.Rower) error {
+			w, err := t.ScheduleTimer(ctx, tx, &row)
+			r = result(w, AlreadyThere)
+			return err
+		})
+	}
+	if err != nil {
+		return Result{}, failed("schedule", id, row.Queue, err)
+	}
+	return r, nil
+}
+
+// due is one of the two ways to say when.
+type due struct {
+	at       time.Time
+	after    time.Duration
+	relative bool
+}
+
+func (d due) check() error {
+	if d.relative {
+		return checkAfter(d.after)
+	}
+	return checkAt(d.at)
+}
+
+// prepare makes a row of a timer and checks all there is to check.
+func prepare(ctx context.Context, id string, when due, message queue.Draft) (store.Draft, *postgres.Table, error) {
+	row, t, err := message.Row(ctx)
+	switch {
+	case err != nil:
+		return row, t, err
+	case row.Delay != 0:
+		return row, t, fmt.Errorf("%w: the message of a timer has none of its own", queue.ErrInvalidDelay)
+	}
+	if err := checkID(id); err != nil {
+		return row, t, err
+	}
+	if err := when.check(); err != nil {
+		return row, t, err
+	}
+	row.TimerID, row.At, row.Delay = id, when.at, when.after
+	return row, t, nil
+}
+
+// Timer is one timer of a batch.
+type Timer struct {
+	ID string
+	// At is when it is due, or else After is how long after the start of the
+	// transaction. Exactly one is set.
+	At      time.Time
+	After   time.Duration
+	Message queue.Draft
+}
+
+// ScheduleBatch is [Schedule] for any number of timers, of any queues, in one
+// statement, or a few for more than about 5,000. The results are in the order of
+// the timers. Where an id comes twice for one queue the first holds, and the
+// result of the other is [Repeated].
+//
+// Where one timer is wrong, none is stored, and the error says which. No timers
+// is no error, and does nothing. Batches that have timers in common do not
+// deadlock with each other.
+func ScheduleBatch(ctx context.Context, tx queue.Tx, batch ...Timer) ([]Result, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	b, err := newBatch(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	written := make([]postgres.Written, len(b.rows))
+	for i := 0; i < len(b.rows); { // a statement for each run of rows of one table
+		t, n := b.tables[i], i+1
+		for n < len(b.rows) && b.tables[n].Names() == t.Names() {
+			n++
+		}
+		err := queue.Atomic(ctx, tx, t, n > 1, func(tx postgres.Rower) error {
+			w, err := t.ScheduleTimers(ctx, tx, b.rows[i:n])
+			copy(written[i:], w)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("schedule %d timers of queue %q and others: %w", n-i, b.rows[i].Queue, err)
+		}
+		i = n
+	}
+	return b.results(written), nil
+}
+
+// sortedBatch is the distinct timers of a batch, in the order of table, queue and
+// id, in which all batches write.
+type sortedBatch struct {
+	rows   []store.Draft
+	tables []*postgres.Table
+	where  []int  // of each timer of the caller's: the row
+	first  []bool // and whether it is the one that the row is made of
+}
+
+func newBatch(ctx context.Context, batch []Timer) (*sortedBatch, error) {
+	type item struct {
+		row   store.Draft
+		table *postgres.Table
+		nth   int
+	}
+	items := make([]item, len(batch))
+	for i, t := range batch {
+		when := due{at: t.At, after: t.After, relative: t.At.IsZero()}
+		row, table, err := prepare(ctx, t.ID, when, t.Message)
+		switch {
+		case err != nil:
+		case t.At.IsZero() && t.After == 0:
+			err = fmt.Errorf("%w: neither At nor After is set", ErrInvalidTime)
+		case !t.At.IsZero() && t.After != 0:
+			err = fmt.Errorf("%w: both At and After are set", ErrInvalidTime)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("timer %d of %d: %w", i, len(batch), failed("schedule", t.ID, row.Queue, err))
+		}
+		items[i] = item{row, table, i}
+	}
+	compare := func(a, b item) int {
+		x, y := a.table.Names(), b.table.Names()
+		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Table, y.Table), cmp.Compare(x.DeadLetters, y.DeadLetters),
+			cmp.Compare(a.row.Queue, b.row.Queue), cmp.Compare(a.row.TimerID, b.row.TimerID))
+	}
+	slices.SortStableFunc(items, compare)
+	b := &sortedBatch{where: make([]int, len(batch)), first: make([]bool, len(batch))}
+	for i, it := range items {
+		if i == 0 || compare(items[i-1], it) != 0 {
+			b.rows, b.tables = append(b.rows, it.row), append(b.tables, it.table)
+			b.first[it.nth] = true
+		}
+		b.where[it.nth] = len(b.rows) - 1
+	}
+	return b, nil
+}
+
+// results puts what was written in the caller's order.
+func (b *sortedBatch) results(written []postgres.Written) []Result {
+	out := make([]Result, len(b.where))
+	for i, row := range b.where {
+		out[i] = result(written[row], AlreadyThere)
+		if !b.first[i] {
+			out[i].Outcome = Repeated
+		}
+	}
+	return out
+}
