@@ -45,11 +45,11 @@ func defaults(f form) settings {
 		deadLetters: true,
 		render:      error.Error,
 	}
-	if f.batch != nil || f.batchTx != nil {
+	if f.batch != nil {
 		set.concurrency = 1
 	}
-	if f.batchTx != nil {
-		set.timeout = 30 * time.Second
+	if f.batchTx != nil { // two, so that one is handled while the other is fetched
+		set.concurrency, set.timeout = 2, 30*time.Second
 	}
 	return set
 }
@@ -62,8 +62,8 @@ func (o deliveryOption) applyWorker(w *workerSettings) {
 }
 
 // Concurrency is how many calls of the handler may run at once in one worker.
-// Default 8, and 1 for the forms that take batches; less than one is refused.
-// The last of several holds.
+// Default 8, but 1 for [Queue.HandleBatch] and 2 for [Queue.HandleBatchTx]; less
+// than one is refused. The last of several holds.
 func Concurrency(n int) DeliveryOption {
 	return deliveryOption(func(s *settings) { s.concurrency = n })
 }

@@ -33,6 +33,7 @@ type burier struct {
 
 	mu      sync.Mutex
 	waiting []entry
+	taken   int // off the list, being written
 
 	size int // of the next batch; touched by whoever writes
 }
@@ -63,7 +64,7 @@ func (b *burier) add(graves []entry) {
 		return
 	}
 	b.mu.Lock()
-	free := max(0, maxGraves-len(b.waiting))
+	free := max(0, maxGraves-len(b.waiting)-b.taken)
 	fits := min(free, len(graves))
 	b.waiting = append(b.waiting, graves[:fits]...)
 	b.mu.Unlock()
@@ -149,7 +150,7 @@ func (b *burier) next() []entry {
 	defer b.mu.Unlock()
 	n := min(b.size, len(b.waiting))
 	batch := append([]entry(nil), b.waiting[:n]...)
-	b.waiting = b.waiting[n:]
+	b.waiting, b.taken = b.waiting[n:], n
 	return batch
 }
 
@@ -160,7 +161,7 @@ func (b *burier) putBack(batch []entry) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = append(b.waiting, batch...)
+	b.waiting, b.taken = append(b.waiting, batch...), 0
 }
 
 func (b *burier) len() int {
@@ -175,6 +176,9 @@ func (b *burier) finish(batch []entry, moved []int64) {
 	for _, id := range moved {
 		ok[id] = struct{}{}
 	}
+	b.mu.Lock()
+	b.taken = 0
+	b.mu.Unlock()
 	gone := make([]*hand, len(batch))
 	for i, en := range batch {
 		gone[i] = en.hand

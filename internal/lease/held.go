@@ -86,8 +86,8 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 			h.call()
 			continue
 		}
-		if soon == 0 {
-			continue
+		if soon == 0 || held.Messages > 0 {
+			continue // what was just put off is not in NextDue: only an empty hold may sleep
 		}
 		wake = polled.Add(e.pollEvery())
 		if next := time.Now().Add(held.NextDue); held.HasNext && next.Before(wake) {

@@ -111,15 +111,21 @@ func readHold(res pgx.BatchResults, c store.Claim) (store.Batch, error) {
 }
 
 // SettleIn writes outcomes of rows that tx holds. It returns the ids of those
-// that took effect, which is all of them.
+// that took effect, which is all of them. It pins the planner for the rest of the
+// transaction, and so comes last.
 func (t *Table) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome) ([]int64, error) {
 	b := &pgx.Batch{}
+	b.Queue(pinSQL)
 	settles := t.queueSettles(b, outcomes)
 	if settles == 0 {
 		return nil, nil
 	}
 	res := tx.SendBatch(ctx, b)
-	ids, err := readSettles(res, settles)
+	_, err := res.Exec() // the pin
+	var ids []int64
+	if err == nil {
+		ids, err = readSettles(res, settles)
+	}
 	if closed := res.Close(); err == nil {
 		err = closed
 	}
