@@ -63,7 +63,14 @@ func CheckTx(tx Tx) error {
 	case *pgxpool.Tx:
 		missing = x == nil
 	case autocommit:
-		missing = x.DB == nil
+		switch db := x.DB.(type) {
+		case nil:
+			missing = true
+		case *pgxpool.Pool:
+			missing = db == nil
+		case *pgx.Conn:
+			missing = db == nil
+		}
 	}
 	if missing {
 		return ErrNoTransaction

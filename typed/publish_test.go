@@ -41,6 +41,10 @@ func TestPublish_RefusesBadInput(t *testing.T) {
 			_, err := orders.Publish(t.Context(), queue.Autocommit(nil), order{})
 			return err
 		}, queue.ErrNoTransaction, ""},
+		{"nil pool", func(queue.Tx) error {
+			_, err := orders.Publish(t.Context(), queue.Autocommit((*pgxpool.Pool)(nil)), order{})
+			return err
+		}, queue.ErrNoTransaction, ""},
 		{"value that does not encode", publish(typed.NewQueue[chan int]("orders"), make(chan int)), nil, "chan int"},
 		{"payload over the limit", publish(orders.MaxBytes(10), order{Note: "long enough"}), queue.ErrTooLarge, "limit is 10"},
 		{"header of the envelope", publish(orders, order{}, queue.Headers(map[string]string{"content-type": "x"})), queue.ErrInvalidHeader, `"content-type"`},
