@@ -182,6 +182,9 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrShutdown) {
 		p.log.Debug("handler was cancelled by shutdown; the message is handed back", p.about(d))
 		return store.Outcome{Kind: store.Release}
+	} else if errors.Is(cause, lease.ErrLost) {
+		// Its own lease, whose outcome is not written; or another's of its batch.
+		return store.Outcome{Kind: store.Release}
 	}
 	var (
 		snooze      *snoozeError

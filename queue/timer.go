@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"maps"
 
 	"github.com/jackc/pgx/v5"
@@ -56,4 +57,16 @@ func Atomic(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(
 		return explain(t, err)
 	}
 	return explain(t, f(tx))
+}
+
+// Options is a list of options as one, for those who build on several.
+type Options []WorkerOption
+
+func (l Options) applyWorker(w *workerSettings) {
+	for _, o := range l {
+		if o == nil {
+			o = BadOption(errors.New("an option is nil"))
+		}
+		o.applyWorker(w)
+	}
 }

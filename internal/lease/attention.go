@@ -29,6 +29,9 @@ const (
 	inattentiveFrom = 30 * time.Millisecond
 	// longestGap caps each gap, and silence of that length ends attention.
 	longestGap = 100 * time.Millisecond
+	// dozeTimeout bounds a word to the publishers: the listening connection may
+	// have died in silence, and delivery must not wait for it.
+	dozeTimeout = time.Second
 )
 
 // attention decides whether a queue is awake, and claimed from every few

@@ -33,6 +33,8 @@ type holder struct {
 	running atomic.Int32  // calls of Hold that have not returned
 	failing atomic.Bool   // the last call failed
 
+	watching atomic.Bool // one of the goroutines looks again soon
+
 	mu sync.Mutex // guards what follows, which all goroutines share
 	attention
 	session int64 // the listening session that knows whether the queue sleeps
@@ -93,7 +95,12 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		if next := time.Now().Add(held.NextDue); held.HasNext && next.Before(wake) {
 			wake = next
 		}
-		wait(ctx, h.called, min(soon, time.Until(wake)))
+		if soon < time.Until(wake) && h.watching.CompareAndSwap(false, true) { // one is enough
+			wait(ctx, h.called, soon)
+			h.watching.Store(false)
+			continue
+		}
+		wait(ctx, h.called, time.Until(wake))
 	}
 }
 
@@ -111,7 +118,7 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 	if heard := e.heard.Load(); heard != h.session {
 		h.session, h.asleep = heard, false
 	}
-	call, cancel := context.WithTimeout(ctx, callTimeout)
+	call, cancel := context.WithTimeout(ctx, dozeTimeout)
 	defer cancel()
 	name := []string{h.Name}
 	switch {

@@ -90,7 +90,12 @@ func (p *pump) doze(ctx context.Context) {
 			asleep = append(asleep, l)
 		}
 	}
-	err := p.bounded(ctx, func(ctx context.Context) error {
+	if len(awake)+len(asleep) == 0 {
+		return
+	}
+	call, cancel := context.WithTimeout(ctx, dozeTimeout)
+	defer cancel()
+	err := func(ctx context.Context) error {
 		if len(awake) > 0 {
 			if err := p.cfg.Sleeper.Rouse(ctx, laneNames(awake)); err != nil {
 				return err
@@ -114,7 +119,7 @@ func (p *pump) doze(ctx context.Context) {
 			}
 		}
 		return nil
-	})
+	}(call)
 	if err != nil { // the session is gone; until there is another, we poll
 		p.log.Debug("cannot tell that queues are asleep", p.failed(err))
 		for _, l := range append(awake, asleep...) {

@@ -64,7 +64,12 @@ func (l *Listener) do(ctx context.Context, f func(context.Context, *pgx.Conn, ma
 		l.nudge()
 	}
 	l.mu.Unlock()
-	return <-c.done // Run answers every call, whatever happens to the connection
+	select {
+	case err := <-c.done:
+		return err
+	case <-ctx.Done(): // the connection hangs, or is just being asked whether it lives
+		return ctx.Err()
+	}
 }
 
 // setUp says whether calls can be made, and turns a waiting one away if not.
@@ -112,7 +117,7 @@ func (l *Listener) serve(conn *pgx.Conn, held map[sleeping]bool) error {
 	c := l.waiting
 	l.waiting = nil
 	l.mu.Unlock()
-	if c == nil {
+	if c == nil || c.ctx.Err() != nil { // nobody waits for the answer
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, pingWait)
