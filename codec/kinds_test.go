@@ -25,7 +25,8 @@ type kinds struct {
 	Anything any               `json:"anything"`
 	Ratio    float64           `json:"ratio"`
 	Flag     bool              `json:"flag"`
-	hidden   int
+	//lint:ignore U1000 an unexported field is neither written nor read
+	hidden int
 }
 
 type stamp struct {

@@ -176,6 +176,7 @@ func TestMsgPack_IntegersFitOrFail(t *testing.T) {
 func TestMsgPack_IntegersAreNotCheckedWhereFieldsAreUncertain(t *testing.T) {
 	t.Parallel()
 	type array struct {
+		//lint:ignore U1000 it tells the library what to do
 		_msgpack struct{} `msgpack:",as_array"`
 		N        int8
 	}

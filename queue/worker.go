@@ -260,7 +260,7 @@ type workerSettings struct {
 
 func workerDefaults() workerSettings {
 	return workerSettings{
-		poll:      20 * time.Second,
+		poll:      30 * time.Second,
 		blindPoll: time.Second,
 		grace:     30 * time.Second,
 		log:       slog.Default(),
@@ -276,7 +276,7 @@ type workerOption func(*workerSettings)
 func (o workerOption) applyWorker(w *workerSettings) { o(w) }
 
 // PollInterval is how often the worker looks for messages that no notification
-// told of, and for expired leases, while notifications come in. Default 20 s;
+// told of, and for expired leases, while notifications come in. Default 30 s;
 // zero or less is refused. The last of several holds.
 func PollInterval(d time.Duration) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.poll = d })
