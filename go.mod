@@ -3,6 +3,7 @@ module github.com/letterbox-go/letterbox
 go 1.26
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/google/uuid v1.6.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/matryer/is v1.4.1

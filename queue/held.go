@@ -80,9 +80,13 @@ func (p *processor) holdSize(most int) int {
 }
 
 // failAlone settles, in a transaction of its own, a message whose own transaction
-// could not be committed.
+// could not be committed. The rollback has let the row go: whoever has taken it
+// since decides about it, and the failure is not counted twice.
 func (p *processor) failAlone(ctx context.Context, row *store.Claimed, err error) error {
 	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
+		if ours, err := p.table.HoldAgain(ctx, tx, row); err != nil || !ours {
+			return err
+		}
 		return p.write(ctx, tx, []store.Outcome{p.aside(ctx, row, newDelivery(row), err, p.set.timeout)})
 	})
 }

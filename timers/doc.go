@@ -44,6 +44,13 @@
 // neither JSON nor other drivers can write it down. A message for never is better
 // not stored.
 //
+// # Recurring work
+//
+// [Recur] is a timer that stores its own successor in the transaction that ends
+// it, with a message for each tick of a [Recurrence], which is [Every] so often or
+// as [Cron] has it. A fleet of workers runs each tick once; ticks that were missed
+// are coalesced, or made up for with [CatchUp].
+//
 // # Errors
 //
 // They name the timer and its queue, wrap the sentinels of this package and of

@@ -19,6 +19,8 @@ var (
 	// ErrInvalidTime says that a due time is the zero time or beyond the years 1
 	// to 9999, or that a timer of a batch has no due time, or two.
 	ErrInvalidTime = errors.New("invalid due time")
+	// ErrInvalidRecurrence says that a recurrence never fires, or makes no sense.
+	ErrInvalidRecurrence = errors.New("invalid recurrence")
 	// ErrInvalid says that an option, a filter or a page holds what cannot be
 	// meant.
 	ErrInvalid = errors.New("invalid argument")

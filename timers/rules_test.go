@@ -194,6 +194,28 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// The longest wait counts from when a timer was first stored; one that has run,
+// and waits for a retry, begins anew.
+func TestMaxWait_CountsFromTheFirstStore(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	tx := begin(t, newDB(t).Pool)
+	exec(t, tx, `INSERT INTO outbox (queue, payload, timer_id, created_at, next_attempt_at, attempts_count)
+		VALUES ('reminders', 'x', 'new', now() - interval '1 hour', now() + interval '1 hour', 0),
+		       ('reminders', 'x', 'old', now() - interval '1 day', now() + interval '1 hour', 0),
+		       ('reminders', 'x', 'failed', now() - interval '1 day', now() + interval '1 hour', 3)`)
+	for id, want := range map[string]string{"new": "00:30:00", "old": "00:00:00", "failed": "01:30:00"} {
+		for range 2 { // again and again
+			res, err := timers.RescheduleAfter(t.Context(), tx, id, 2*time.Hour, text("y"), timers.MaxWait(90*time.Minute))
+			is.NoErr(err)
+			is.Equal(res.Outcome, timers.Rescheduled)
+			var in string
+			is.NoErr(tx.QueryRow(t.Context(), "SELECT (next_attempt_at - now())::text FROM outbox WHERE timer_id = $1", id).Scan(&in))
+			is.Equal(in, want)
+		}
+	}
+}
+
 func TestStored_IsWhatComesToRun(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)

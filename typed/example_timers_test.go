@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/timers"
 	"github.com/letterbox-go/letterbox/typed"
 )
@@ -143,4 +144,35 @@ func ExampleTimers_List() {
 	// order-2 2 <nil>
 	// order-3 3 <nil>
 	// order-4 4 <nil>
+}
+
+// Usage is what is reported.
+type Usage struct{ At time.Time }
+
+var Usages = typed.NewQueue[Usage]("usages")
+
+// Every worker of a fleet has these options, and each tick is handled once.
+func ExampleQueue_Recur() {
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	pool, done := openOutbox(ctx)
+	defer done()
+
+	worker, err := queue.NewWorker(pool,
+		queue.Logger(discard),
+		Usages.Handle(func(_ context.Context, u Usage) error {
+			fmt.Println("on a full second:", u.At.Equal(u.At.Truncate(time.Second)))
+			stop()
+			return nil
+		}),
+		Usages.Recur("often", timers.Every(time.Second), func(t timers.Tick) Usage { return Usage{At: t.At} }),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(worker.Run(ctx))
+	// Output:
+	// on a full second: true
+	// <nil>
 }

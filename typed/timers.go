@@ -84,6 +84,23 @@ func (q Queue[T]) CancelPrefix(ctx context.Context, tx queue.Tx, prefix string) 
 	return timers.Of(q.bytes).CancelPrefix(ctx, tx, prefix)
 }
 
+// Recur makes recurring work, as an option of a worker: at each tick the value of
+// the tick comes into the queue as a message, once, however many workers have the
+// option. The work is what the queue's handler does. value may be called more than
+// once for a tick. See [timers.Recur].
+//
+//	w, err := queue.NewWorker(pool,
+//		Reports.Handle(svc.Report),
+//		Reports.Recur("nightly", timers.Cron("30 2 * * *", "Europe/Berlin"), func(t timers.Tick) Report {
+//			return Report{Day: t.At}
+//		}))
+func (q Queue[T]) Recur(id string, every timers.Recurrence, value func(timers.Tick) T, opts ...timers.RecurOption) queue.WorkerOption {
+	if value == nil {
+		return timers.Recur(q.bytes, id, every, nil, opts...) // refused by NewWorker
+	}
+	return timers.Recur(q.bytes, id, every, func(t timers.Tick) queue.Draft { return q.Draft(value(t)) }, opts...)
+}
+
 // message is v as a draft.
 func (q Queue[T]) message(v T, opts []queue.MessageOption) queue.Draft {
 	publish := make([]queue.PublishOption, len(opts))

@@ -118,7 +118,7 @@ func TestWorker_KeepsTheLeaseOfALongHandler(t *testing.T) {
 		_, err := orders.Publish(t.Context(), tx, order{ID: 1})
 		return err
 	})
-	const lease = 500 * time.Millisecond
+	const lease = time.Second
 	begun, finish := make(chan struct{}, 2), make(chan struct{})
 	handle := func(ctx context.Context, _ order) error {
 		begun <- struct{}{}
@@ -292,7 +292,7 @@ func TestWorker_HandlersThatUseUpThePoolDoNotStarveTheLeases(t *testing.T) {
 		return err
 	})
 	small := db.Connect(t, func(c *pgxpool.Config) { c.MaxConns = 2 })
-	const lease = 300 * time.Millisecond
+	const lease = time.Second
 	release := make(chan struct{})
 	lost := make(chan error, 4)
 	begun := make(chan struct{}, 8)

@@ -23,6 +23,7 @@ const (
 	pgx     = "github.com/jackc/pgx/v5"
 	msgpack = "github.com/vmihailenco/msgpack/v5"
 	uuid    = "github.com/google/uuid"
+	gronx   = "github.com/adhocore/gronx"
 	isTest  = "github.com/matryer/is"
 )
 
@@ -52,7 +53,11 @@ var layers = []layer{
 		ours:   []string{"internal/lease", "internal/memory", "internal/postgres", "internal/store", "queue/retry"},
 		theirs: []string{pgx, uuid},
 	},
-	{name: "timers", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx, uuid}},
+	{
+		name:   "timers",
+		ours:   []string{"internal/memory", "internal/postgres", "internal/store", "queue", "queue/retry"},
+		theirs: []string{pgx, uuid, gronx},
+	},
 	{name: "dlq", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx, uuid}},
 
 	// The face: the only one, beside codec, with type parameters.
@@ -84,12 +89,13 @@ var outside = []string{
 	"queue/queuetest", "typed/typedtest",
 }
 
-// pulledIn are the modules that a user of the library gets with it: three of its own choice, and theirs.
+// pulledIn are the modules that a user of the library gets with it: four of its own choice, and theirs.
 var pulledIn = []string{
 	pgx, "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2",
 	"golang.org/x/sync", "golang.org/x/text",
 	msgpack, "github.com/vmihailenco/tagparser/v2",
 	uuid,
+	gronx, // cron expressions; it has no dependencies
 }
 
 func TestImports_PointDown(t *testing.T) {
@@ -150,7 +156,7 @@ func TestDependencies_AreFew(t *testing.T) {
 	}
 }
 
-func TestGoMod_RequiresFourModules(t *testing.T) {
+func TestGoMod_RequiresFiveModules(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	var mod struct {
@@ -166,7 +172,7 @@ func TestGoMod_RequiresFourModules(t *testing.T) {
 			direct[r.Path] = true
 		}
 	}
-	is.Equal(slices.Sorted(maps.Keys(direct)), []string{uuid, pgx, isTest, msgpack})
+	is.Equal(slices.Sorted(maps.Keys(direct)), []string{gronx, uuid, pgx, isTest, msgpack})
 }
 
 // listed is a package as go list describes it.

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,10 @@ type lane struct {
 	Queue
 	attention
 	work chan *hand // buffered for all that may be ahead; the pump writes
+
+	// filling is held while the messages of a claim are handed over, so that a
+	// batch waits for all of them and not for the first alone.
+	filling sync.Mutex
 
 	called atomic.Bool  // somebody said that there is something to claim
 	runFor atomic.Int64 // moving mean of one message's run time, nanoseconds

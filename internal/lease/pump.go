@@ -358,7 +358,10 @@ func (p *pump) deliver(c store.Claim, b store.Batch, sent, now time.Time) {
 		p.judge(p.hands.outlived(b.Messages))
 	}
 	p.ledger.opened(len(b.Messages))
-	for _, h := range p.hands.take(l, b.Messages, sent) {
+	taken := p.hands.take(l, b.Messages, sent)
+	l.filling.Lock()
+	defer l.filling.Unlock()
+	for _, h := range taken {
 		l.work <- h
 	}
 }

@@ -22,6 +22,9 @@ func (e *Engine) slot(ctx context.Context, l *lane) {
 			continue
 		}
 		work = append(work[:0], h)
+		if l.Batch > 1 {
+			l.filled()
+		}
 		for len(work) < l.Batch {
 			next, ok := l.more()
 			if !ok {
@@ -31,6 +34,12 @@ func (e *Engine) slot(ctx context.Context, l *lane) {
 		}
 		e.process(ctx, l, work)
 	}
+}
+
+// filled waits until the messages of a claim are all there.
+func (l *lane) filled() {
+	l.filling.Lock()
+	defer l.filling.Unlock()
 }
 
 // more takes another message if one is there.

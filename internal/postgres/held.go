@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -108,6 +109,27 @@ func readHold(res pgx.BatchResults, c store.Claim) (store.Batch, error) {
 		return store.Batch{}, err
 	}
 	return readBatch(rows, c, true)
+}
+
+// holdAgainSQL locks a row that was held before, unless somebody has it, or has
+// had it since.
+const holdAgainSQL = `
+SELECT id FROM {outbox}
+WHERE id = $1 AND acquired_token IS NOT DISTINCT FROM $2::uuid
+  AND attempts_count = $3 AND deliveries_count = $4
+FOR UPDATE SKIP LOCKED`
+
+// HoldAgain locks in tx a row that another transaction held and gave up. It
+// returns false where the row is no longer as it was then.
+func (t *Table) HoldAgain(ctx context.Context, tx pgx.Tx, c *store.Claimed) (bool, error) {
+	token := pgUUID(c.Token)
+	token.Valid = c.Token != uuid.Nil
+	rows, err := tx.Query(ctx, t.sql.holdAgain, c.ID, token, c.Attempts, c.Deliveries-1)
+	if err != nil {
+		return false, err
+	}
+	ids, err := appendFirst(nil, rows)
+	return len(ids) == 1, err
 }
 
 // SettleIn writes outcomes of rows that tx holds. It returns the ids of those

@@ -121,7 +121,7 @@ type statements struct {
 	publishOne, publishMany, reserve        string
 	claim, claimExpired                     string
 	ack, reschedule, bury, extend, giveBack string
-	ackOne, hold, holdExpired               string
+	ackOne, hold, holdExpired, holdAgain    string
 	look                                    string
 	letters                                 letterStatements
 	timers                                  timerStatements
@@ -149,6 +149,7 @@ func (t *Table) statements() statements {
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),
+		holdAgain:    fill(holdAgainSQL),
 		letters:      fillLetters(fill),
 		timers:       fillTimers(fill),
 	}
