@@ -53,7 +53,7 @@ type BatchHandler func(ctx context.Context, batch []*Delivery) []error
 // The transaction lasts as long as the handler and holds back vacuum meanwhile:
 // [Timeout] bounds it, and the server ends it when it sits idle for longer. A
 // delivery is not counted unless the message fails, so [MaxDeliveries] does not
-// apply to messages that kill their worker. tx is a savepoint: its Commit and
+// see a message that kills its worker. tx is a savepoint: its Commit and
 // Rollback return [ErrTxOwned].
 type BatchTxHandler func(ctx context.Context, tx pgx.Tx, batch []*Delivery) []error
 

@@ -44,7 +44,9 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	held := lease.Held{More: len(batch.Messages) == c.Limit, Messages: len(batch.Messages), NextDue: batch.NextDue, HasNext: batch.HasNext}
 
 	err = within(ctx, p.set.timeout, func(limited context.Context) error {
-		outcomes, err := p.rounds(limited, tx, batch.Messages)
+		refused, rows := p.refuseHeld(batch.Messages)
+		outcomes, err := p.rounds(limited, tx, rows)
+		outcomes = append(outcomes, refused...)
 		if err == nil {
 			err = p.write(limited, tx, outcomes)
 		}
@@ -69,6 +71,19 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 		slog.Int("messages", len(batch.Messages)), errorAttr(err))
 	held.More = true
 	return held, nil
+}
+
+// refuseHeld parts the messages that were delivered too often from the others.
+func (p *processor) refuseHeld(held []store.Claimed) (refused []store.Outcome, rows []store.Claimed) {
+	for i := range held {
+		if o, yes := p.refuse(newDelivery(&held[i])); yes {
+			o.Lease = held[i].Lease
+			refused = append(refused, o)
+			continue
+		}
+		rows = append(rows, held[i])
+	}
+	return refused, rows
 }
 
 // holdSize is how many messages the next transaction takes.

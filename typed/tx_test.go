@@ -384,6 +384,24 @@ func TestHandleBatchTx_TakesOverExpiredLeases(t *testing.T) {
 	eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox WHERE queue = 'orders'")
 }
 
+func TestHandleBatchTx_RefusesWhatWasDeliveredTooOften(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	withEffects(t, db.Pool)
+	commit(t, db.Pool, func(tx pgx.Tx) error {
+		ids, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 1}, {ID: 2}})
+		if err == nil {
+			_, err = tx.Exec(t.Context(), `UPDATE outbox SET deliveries_count = 3 WHERE id = $1`, ids[0])
+		}
+		return err
+	})
+	start(t, db.Pool, orders.HandleBatchTx(shipAll, queue.MaxDeliveries(3)))
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE failure_reason = 'max_deliveries' AND deliveries_count = 4")
+	eventually(t, db.Pool, 2, "SELECT COALESCE(sum(order_id), 0)::int FROM effects")
+	is.Equal(rows(t, db.Pool, "effects"), 1)
+}
+
 func TestDeadLetters_WaitForTheirTableToBeMended(t *testing.T) {
 	t.Parallel()
 	forms := map[string]func(f func(order) error) queue.Subscription{

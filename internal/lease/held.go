@@ -112,13 +112,13 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.took(held.Messages, time.Now())
-	if e.cfg.Sleeper == nil || !e.listening.Load() {
+	if e.cfg.Sleeper == nil || !e.listening.Load() || ctx.Err() != nil {
 		return whenever
 	}
 	if heard := e.heard.Load(); heard != h.session {
 		h.session, h.asleep = heard, false
 	}
-	call, cancel := context.WithTimeout(ctx, dozeTimeout)
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), dozeTimeout)
 	defer cancel()
 	name := []string{h.Name}
 	switch {

@@ -69,7 +69,7 @@ func (p *pump) run(ctx context.Context) {
 // again. A queue that falls asleep is claimed from once more: what was committed
 // without a notification before is found by that.
 func (p *pump) doze(ctx context.Context) {
-	if p.cfg.Sleeper == nil || !p.listening.Load() {
+	if p.cfg.Sleeper == nil || !p.listening.Load() || ctx.Err() != nil {
 		return
 	}
 	if heard := p.heard.Load(); heard != p.session {
@@ -93,7 +93,8 @@ func (p *pump) doze(ctx context.Context) {
 	if len(awake)+len(asleep) == 0 {
 		return
 	}
-	call, cancel := context.WithTimeout(ctx, dozeTimeout)
+	// A call that is cut off costs the session: it may take its time.
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), dozeTimeout)
 	defer cancel()
 	err := func(ctx context.Context) error {
 		if len(awake) > 0 {
