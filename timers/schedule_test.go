@@ -119,7 +119,11 @@ func TestScheduleBatch_AnySize(t *testing.T) {
 			c := &counter{Tx: tx}
 			res, err := timers.ScheduleBatch(t.Context(), c, batch...)
 			is.NoErr(err)
-			is.Equal(c.trips, (n+4999)/5000)
+			pins := 0 // the planner is kept on the index for a large batch
+			if n >= 100 {
+				pins = 2
+			}
+			is.Equal(c.trips, pins+(n+4999)/5000)
 			var right int
 			is.NoErr(tx.QueryRow(t.Context(), `SELECT count(*) FROM outbox WHERE queue = 'reminders'
 				AND timer_id = right(convert_from(payload, 'UTF8'), 1) || '-' || convert_from(payload, 'UTF8')
