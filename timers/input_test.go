@@ -242,18 +242,51 @@ func TestCalls_BearInfinity(t *testing.T) {
 	}
 }
 
-// Every driver's transaction will do, for it is asked for QueryRow alone.
-func TestCalls_OnDatabaseSQL(t *testing.T) {
+// Every driver's transaction will do, for it is asked for QueryRow alone; and pgx
+// in any of its modes.
+func TestCalls_OnEveryDriver(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
 	db := newDB(t)
 	standard, err := sql.Open("pgx", db.DSN)
-	is.NoErr(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer standard.Close()
+	ways := map[string]func(t *testing.T) queue.Tx{
+		"database/sql": func(t *testing.T) queue.Tx {
+			tx, err := standard.BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return queue.SQL(tx)
+		},
+	}
+	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol} {
+		ways[mode.String()] = func(t *testing.T) queue.Tx {
+			return begin(t, db.Connect(t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = mode }))
+		}
+	}
+	for name, start := range ways {
+		t.Run(name, func(t *testing.T) {
+			tx := start(t)
+			everyCall(t, tx)
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			is := is.New(t)
+			is.Equal(len(table(t, db.Pool)), 1) // the one that ran when it was rearmed
+			_, err := db.Pool.Exec(t.Context(), "DELETE FROM outbox")
+			is.NoErr(err)
+		})
+	}
+}
+
+// everyCall makes every call there is, on an empty outbox.
+func everyCall(t *testing.T, tx queue.Tx) {
+	t.Helper()
+	is := is.New(t)
 	ctx := t.Context()
-	stx, err := standard.BeginTx(ctx, nil)
-	is.NoErr(err)
-	tx := queue.SQL(stx)
 	at := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	q := timers.Of(reminders)
 
@@ -297,8 +330,6 @@ func TestCalls_OnDatabaseSQL(t *testing.T) {
 	gone, err := q.CancelAll(ctx, tx)
 	is.NoErr(err)
 	is.Equal(gone, timers.CancelCount{Cancelled: 2})
-	is.NoErr(stx.Commit())
-	is.Equal(len(table(t, db.Pool)), 1) // the one that ran when it was rearmed
 }
 
 func TestCalls_OnAutocommit(t *testing.T) {

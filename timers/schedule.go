@@ -137,13 +137,9 @@ type sortedBatch struct {
 }
 
 func newBatch(ctx context.Context, batch []Timer) (*sortedBatch, error) {
-	type item struct {
-		row   store.Draft
-		table *postgres.Table
-		nth   int
-	}
-	items := make([]item, len(batch))
-	for i, t := range batch {
+	rows, tables, order := make([]store.Draft, len(batch)), make([]*postgres.Table, len(batch)), make([]int, len(batch))
+	for i := range batch {
+		t := &batch[i]
 		when := due{at: t.At, after: t.After, relative: t.At.IsZero()}
 		row, table, err := prepare(ctx, t.ID, when, t.Message)
 		switch {
@@ -156,23 +152,35 @@ func newBatch(ctx context.Context, batch []Timer) (*sortedBatch, error) {
 		if err != nil {
 			return nil, fmt.Errorf("timer %d of %d: %w", i, len(batch), failed("schedule", t.ID, row.Queue, err))
 		}
-		items[i] = item{row, table, i}
+		rows[i], tables[i], order[i] = row, table, i
 	}
-	compare := func(a, b item) int {
-		x, y := a.table.Names(), b.table.Names()
-		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Table, y.Table), cmp.Compare(x.DeadLetters, y.DeadLetters),
-			cmp.Compare(a.row.Queue, b.row.Queue), cmp.Compare(a.row.TimerID, b.row.TimerID))
-	}
-	slices.SortStableFunc(items, compare)
-	b := &sortedBatch{where: make([]int, len(batch)), first: make([]bool, len(batch))}
-	for i, it := range items {
-		if i == 0 || compare(items[i-1], it) != 0 {
-			b.rows, b.tables = append(b.rows, it.row), append(b.tables, it.table)
-			b.first[it.nth] = true
+	compare := func(i, j int) int {
+		if c := compareTables(tables[i], tables[j]); c != 0 {
+			return c
 		}
-		b.where[it.nth] = len(b.rows) - 1
+		return cmp.Or(cmp.Compare(rows[i].Queue, rows[j].Queue), cmp.Compare(rows[i].TimerID, rows[j].TimerID))
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Or(compare(i, j), cmp.Compare(i, j)) })
+	b := &sortedBatch{
+		rows: make([]store.Draft, 0, len(batch)), tables: make([]*postgres.Table, 0, len(batch)),
+		where: make([]int, len(batch)), first: make([]bool, len(batch)),
+	}
+	for k, i := range order {
+		if k == 0 || compare(order[k-1], i) != 0 {
+			b.rows, b.tables = append(b.rows, rows[i]), append(b.tables, tables[i])
+			b.first[i] = true
+		}
+		b.where[i] = len(b.rows) - 1
 	}
 	return b, nil
+}
+
+func compareTables(a, b *postgres.Table) int {
+	if a == b { // as nearly always
+		return 0
+	}
+	x, y := a.Names(), b.Names()
+	return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Table, y.Table), cmp.Compare(x.DeadLetters, y.DeadLetters))
 }
 
 // results puts what was written in the caller's order.
