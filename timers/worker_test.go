@@ -169,15 +169,15 @@ func TestWorker_WithAClockThatIsHoursOff(t *testing.T) {
 				_, err3 := timers.Schedule(t.Context(), tx, "later", time.Now().Add(by+600*time.Millisecond), q.Draft([]byte("later")))
 				return errors.Join(err1, err2, err3)
 			})
-			if by > 0 {
-				is.Equal(next(t, runs).payload, "between")
+			ran := map[string]time.Duration{} // in any order: a slow worker finds several due at once
+			for len(ran) < 2 || by > 0 && len(ran) < 3 {
+				r := next(t, runs)
+				ran[r.payload] = r.at.Sub(began)
 			}
-			soon := next(t, runs)
-			is.Equal(soon.payload, "soon")
-			is.True(soon.at.Sub(began) >= 300*time.Millisecond) // durations are the same everywhere
-			later := next(t, runs)
-			is.Equal(later.payload, "later")
-			is.True(later.at.Sub(began) >= 600*time.Millisecond)
+			_, past := ran["between"]
+			is.Equal(past, by > 0)
+			is.True(ran["soon"] >= 300*time.Millisecond) // durations are the same everywhere
+			is.True(ran["later"] >= 600*time.Millisecond)
 			is.Equal(len(runs), 0)
 		})
 	}
