@@ -11,9 +11,12 @@ import (
 )
 
 const (
-	// maxAhead is the most messages that a queue holds beyond those being
-	// worked on; claims of 500 to 1,000 reach the database's ceiling.
-	maxAhead = 1000
+	// maxClaim is the most messages that one claim takes: claims of 500 to 1,000
+	// reach the database's ceiling.
+	maxClaim = 1000
+	// maxAhead is the most messages that a queue holds beyond those being worked
+	// on: those of one claim, while another is under way.
+	maxAhead = 2 * maxClaim
 	// aheadFor is how much work is claimed ahead, by measured run time: long
 	// enough to hide a round trip, short enough that little waits here that
 	// another worker could do.
@@ -52,7 +55,8 @@ type lane struct {
 	expired bool      // there are expired leases to take over
 	wake    time.Time // when something becomes due; zero: not known
 	inHand  int       // claimed and not yet written back
-	freeing int       // of those, about to be written in this round trip
+	freeing int       // of those, about to be written
+	asked   int       // limits of the claims that are under way
 
 	position  time.Time // due time of the newest row claimed, by the store's clock
 	swept     time.Time // when the last claim without a floor ended
@@ -78,8 +82,12 @@ func (l *lane) sleepUntil(t time.Time) {
 	}
 }
 
-// rouse turns what has happened since into heat.
+// rouse turns what has happened since into heat. While a claim is under way it
+// does nothing: an answer that was true before would cool the lane again.
 func (l *lane) rouse(now time.Time) {
+	if l.asked > 0 {
+		return
+	}
 	if l.called.Swap(false) {
 		l.hot = true
 	}
@@ -121,11 +129,11 @@ func (l *lane) ran(d time.Duration, messages int) {
 // about to run dry.
 func (l *lane) room() int {
 	most := l.target()
-	room := most - (l.inHand - l.freeing)
-	if room < (most+1)/2 && len(l.work) > 0 {
+	room := most - (l.inHand + l.asked - l.freeing)
+	if room < min(enough, (most+1)/2) && len(l.work) > 0 {
 		return 0
 	}
-	return min(max(0, room), maxAhead)
+	return min(max(0, room), maxClaim)
 }
 
 // wants reports whether there is something to claim and room for it.
@@ -156,7 +164,8 @@ func (l *lane) nextSweep() time.Time {
 }
 
 // took takes in the answer to a claim that was sent at sent and answered at now.
-func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time) {
+// Unless it was alone, what it says of the future may be older than what is known.
+func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone bool) {
 	l.inHand += len(b.Messages)
 	for i := range b.Messages {
 		size := float64(len(b.Messages[i].Payload) + len(b.Messages[i].Headers))
@@ -187,7 +196,9 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time) {
 	if !short {
 		return
 	}
-	l.wake = time.Time{} // what was known is superseded
+	if alone {
+		l.wake = time.Time{} // what was known is superseded
+	}
 	if b.HasNext {
 		l.sleepUntil(now.Add(b.NextDue))
 	}

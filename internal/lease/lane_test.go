@@ -72,12 +72,12 @@ func TestLane_LargePayloadsBoundWhatIsAheadAndNotTheSlots(t *testing.T) {
 	l := newLane(Queue{Concurrency: 4, Batch: 10, Ahead: 1000})
 	b := rows(1, time.Now())
 	b.Messages[0].Payload = make([]byte, 1<<20)
-	l.took(store.Claim{Limit: 1}, b, time.Now(), time.Now())
+	l.took(store.Claim{Limit: 1}, b, time.Now(), time.Now(), true)
 	is.Equal(l.target(), 32) // 32 MiB, from the first one on
 
 	b.Messages[0].Payload = make([]byte, maxBytesAhead)
 	for range 100 {
-		l.took(store.Claim{Limit: 1}, b, time.Now(), time.Now())
+		l.took(store.Claim{Limit: 1}, b, time.Now(), time.Now(), true)
 	}
 	is.Equal(l.target(), 4) // one for each slot, however large
 }
@@ -106,7 +106,7 @@ func TestLane_FloorTrailsThePositionAndSweepsNowAndThen(t *testing.T) {
 	due := now.UTC().Round(0)
 	is.True(l.claim(now).Since.IsZero()) // nothing is known
 
-	l.took(l.claim(now), rows(1, due), now, now.Add(40*time.Millisecond))
+	l.took(l.claim(now), rows(1, due), now, now.Add(40*time.Millisecond), true)
 	now = now.Add(40 * time.Millisecond)
 	is.True(l.claim(now).Since.Equal(due.Add(-trail)))
 	gap := 190 * time.Millisecond // a quarter of 40 ms is 5 % of 200 ms
@@ -115,13 +115,13 @@ func TestLane_FloorTrailsThePositionAndSweepsNowAndThen(t *testing.T) {
 
 	// An empty claim with a floor says when to look below it.
 	l.hot = true
-	l.took(l.claim(now), store.Batch{}, now, now)
+	l.took(l.claim(now), store.Batch{}, now, now, true)
 	is.True(!l.hot)
 	is.True(l.wake.Equal(now.Add(gap)))
 
 	// However long the sweeps take, the next one comes.
 	for range 20 {
-		l.took(store.Claim{Limit: 1}, store.Batch{}, now, now.Add(time.Hour))
+		l.took(store.Claim{Limit: 1}, store.Batch{}, now, now.Add(time.Hour), true)
 		now = now.Add(time.Hour)
 	}
 	is.True(!l.claim(now.Add(maxSweepGap - time.Millisecond)).Since.IsZero())
@@ -135,18 +135,18 @@ func TestLane_ASweepThatFindsMuchMovesTheFloorBack(t *testing.T) {
 	now := time.Now()
 	due := now.UTC().Round(0)
 	full := store.Claim{Limit: 10}
-	l.took(full, rows(10, due), now, now.Add(time.Second))
+	l.took(full, rows(10, due), now, now.Add(time.Second), true)
 
 	// Others committed late: there may be more of them above.
 	old := due.Add(-time.Hour)
-	l.took(full, rows(10, old), now, now.Add(time.Second))
+	l.took(full, rows(10, old), now, now.Add(time.Second), true)
 	is.True(l.hot)
 	is.True(l.claim(now).Since.Equal(old.Add(-trail)))
 
 	// With a floor, and where nothing was left behind, it only moves on.
-	l.took(store.Claim{Limit: 10, Since: old.Add(-trail)}, rows(10, due), now, now)
+	l.took(store.Claim{Limit: 10, Since: old.Add(-trail)}, rows(10, due), now, now, true)
 	is.True(l.claim(now).Since.Equal(due.Add(-trail)))
-	l.took(store.Claim{Limit: 10}, rows(9, old), now, now.Add(time.Second))
+	l.took(store.Claim{Limit: 10}, rows(9, old), now, now.Add(time.Second), true)
 	is.True(l.claim(now).Since.Equal(due.Add(-trail)))
 }
 
@@ -160,12 +160,12 @@ func TestLane_ExpiredClaimsComeFirstAndMoveNoFloor(t *testing.T) {
 	is.Equal(c.ExpiredAfter, time.Minute)
 	is.Equal(c.Limit, 2)
 
-	l.took(c, rows(2, now), now, now)
+	l.took(c, rows(2, now), now, now, true)
 	is.True(l.expired) // there may be more
 	is.True(l.hot)
 	is.True(l.position.IsZero())
 	l.inHand = 0
-	l.took(c, rows(1, now), now, now)
+	l.took(c, rows(1, now), now, now, true)
 	is.True(!l.expired)
 	is.True(l.hot)
 }
@@ -181,7 +181,7 @@ func TestLane_RousesOnCallsAndDueTimes(t *testing.T) {
 	l.call()
 	l.rouse(now)
 	is.True(l.wants())
-	l.took(l.claim(now), store.Batch{HasNext: true, NextDue: time.Minute}, now, now)
+	l.took(l.claim(now), store.Batch{HasNext: true, NextDue: time.Minute}, now, now, true)
 	is.True(!l.wants())
 
 	l.sleepUntil(now.Add(time.Hour)) // later than what is known

@@ -77,6 +77,13 @@ func (l *ledger) due(now time.Time) (at time.Time, any bool) {
 	}
 }
 
+// full reports whether there is enough for a round trip of its own.
+func (l *ledger) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries) >= enough
+}
+
 // take empties the ledger.
 func (l *ledger) take() []entry {
 	l.mu.Lock()

@@ -2,8 +2,10 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,7 +14,7 @@ import (
 )
 
 // claimedAtOnce bounds the rows that one round trip asks for over all queues.
-const claimedAtOnce = 2 * maxAhead
+const claimedAtOnce = 2 * maxClaim
 
 // Backoff between tries when the store fails.
 const (
@@ -28,11 +30,28 @@ const (
 	stopWait = time.Second
 )
 
+// maxTrips is how many exchanges may be under way: while PostgreSQL works on one,
+// the answer to another is read and handled. The second is for large ones alone,
+// for under little load it would only make two small ones of one.
+const maxTrips = 2
+
+// trip is an exchange that is under way, or has come back.
+type trip struct {
+	entries []entry
+	claims  []store.Claim
+	sent    time.Time
+	done    store.Exchanged
+	err     error
+	alone   bool // no other was under way meanwhile
+}
+
 // pump is the engine's heart: one goroutine that settles and claims.
 type pump struct {
 	*Engine
-	polled  time.Time // when the last look was made
-	next    int       // lane that is asked first, in turn
+	flying  []*trip
+	landed  chan *trip // room for all
+	polled  time.Time  // when the last look was made
+	next    int        // lane that is asked first, in turn
 	timer   *time.Timer
 	orphans []store.Claim // claims whose answer was lost
 	backoff time.Duration // above zero while the store fails
@@ -42,23 +61,20 @@ type pump struct {
 func newPump(e *Engine) *pump {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
-	return &pump{Engine: e, timer: timer}
+	return &pump{Engine: e, timer: timer, landed: make(chan *trip, maxTrips)}
 }
 
-// run goes on until ctx ends.
+// run goes on until ctx ends and all trips have come back.
 func (p *pump) run(ctx context.Context) {
 	if len(p.lanes) == 0 {
 		<-ctx.Done()
 		return
 	}
+	defer func() { _ = p.landAll() }() // what failed is written by the drain
 	for ctx.Err() == nil {
-		if err := p.bounded(ctx, p.step); err != nil {
+		if err := p.step(ctx); err != nil {
 			p.stumbled(ctx, err)
 			continue
-		}
-		if p.backoff > 0 {
-			p.backoff = 0
-			p.log.Info("delivery goes on", slog.Any("queues", p.names()))
 		}
 		p.doze(ctx)
 		p.rest(ctx)
@@ -69,8 +85,8 @@ func (p *pump) run(ctx context.Context) {
 // again. A queue that falls asleep is claimed from once more: what was committed
 // without a notification before is found by that.
 func (p *pump) doze(ctx context.Context) {
-	if p.cfg.Sleeper == nil || !p.listening.Load() || ctx.Err() != nil {
-		return
+	if p.cfg.Sleeper == nil || !p.listening.Load() || ctx.Err() != nil || len(p.flying) > 0 {
+		return // the last claim must begin later, and be the last to come back
 	}
 	if heard := p.heard.Load(); heard != p.session {
 		p.session = heard
@@ -142,21 +158,35 @@ func (p *pump) bounded(ctx context.Context, f func(context.Context) error) error
 	return f(call)
 }
 
-// step does what is to be done now: settles, claims, looks.
+// step does what is to be done now: takes in what has come back, settles, claims,
+// looks.
 func (p *pump) step(ctx context.Context) error {
+	if err := p.landSome(); err != nil {
+		return err
+	}
 	if len(p.orphans) > 0 {
-		if err := p.returnOrphans(ctx); err != nil {
+		if err := p.bounded(ctx, p.returnOrphans); err != nil {
 			return err
 		}
 	}
 	// Outcomes come first: a look that fails or is slow must not hold them up.
-	if err := p.exchange(ctx); err != nil {
-		return err
+	for p.exchange(ctx) {
 	}
-	if !time.Now().Before(p.nextPoll()) {
-		return p.look(ctx)
+	if len(p.flying) == 0 && !time.Now().Before(p.nextPoll()) {
+		if err := p.bounded(ctx, p.look); err != nil {
+			return err
+		}
+		p.recovered()
 	}
 	return nil
+}
+
+// recovered ends a row of failures.
+func (p *pump) recovered() {
+	if p.backoff > 0 {
+		p.backoff = 0
+		p.log.Info("delivery goes on", slog.Any("queues", p.names()))
+	}
 }
 
 // stumbled waits after a failure, longer each time. The first failure in a row
@@ -215,9 +245,13 @@ func (p *pump) nextPoll() time.Time {
 	return p.polled.Add(p.pollEvery())
 }
 
-// exchange writes the outcomes that are due and claims what the lanes want, in
-// one round trip. It does nothing when there is neither.
-func (p *pump) exchange(ctx context.Context) error {
+// exchange sends the outcomes that are due and claims what the lanes want, in one
+// round trip. It returns false when there is neither, or too little for a second
+// trip.
+func (p *pump) exchange(ctx context.Context) bool {
+	if n := len(p.flying); n == maxTrips || n > 0 && !p.loaded() {
+		return false
+	}
 	now := time.Now()
 	var entries []entry
 	if at, any := p.ledger.due(now); any && !now.Before(at) {
@@ -228,31 +262,101 @@ func (p *pump) exchange(ctx context.Context) error {
 		entries = p.takeEntries() // they travel for nothing
 	}
 	if len(entries) == 0 && len(claims) == 0 {
-		return nil
+		return false
 	}
-	return p.send(ctx, entries, claims)
+	t := p.depart(entries, claims)
+	go func() { // landAll waits for it
+		_ = p.bounded(ctx, func(ctx context.Context) error {
+			p.travel(ctx, t)
+			return nil
+		})
+		p.landed <- t
+	}()
+	return true
 }
 
-// send makes the round trip.
+// loaded reports whether there is enough to do for another trip.
+func (p *pump) loaded() bool {
+	if p.ledger.full() {
+		return true
+	}
+	for _, l := range p.lanes {
+		if l.hot && l.room() >= enough {
+			return true
+		}
+	}
+	return false
+}
+
+// send makes a round trip and waits for it.
 func (p *pump) send(ctx context.Context, entries []entry, claims []store.Claim) error {
-	outcomes := make([]store.Outcome, len(entries))
-	for i, en := range entries {
+	t := p.depart(entries, claims)
+	p.travel(ctx, t)
+	return p.land(t)
+}
+
+// depart puts a trip under way.
+func (p *pump) depart(entries []entry, claims []store.Claim) *trip {
+	t := &trip{entries: entries, claims: claims, sent: time.Now(), alone: len(p.flying) == 0}
+	for _, other := range p.flying {
+		other.alone = false
+	}
+	p.flying = append(p.flying, t)
+	return t
+}
+
+// travel is the round trip itself. It touches nothing of the pump's.
+func (p *pump) travel(ctx context.Context, t *trip) {
+	outcomes := make([]store.Outcome, len(t.entries))
+	for i, en := range t.entries {
 		outcomes[i] = en.outcome
 	}
-	sent := time.Now()
-	done, err := p.cfg.Store.Exchange(ctx, outcomes, claims)
-	for _, en := range entries {
-		en.hand.lane.freeing = 0
+	t.done, t.err = p.cfg.Store.Exchange(ctx, outcomes, t.claims)
+}
+
+// landSome takes in what has come back. After a failure it waits for the rest.
+func (p *pump) landSome() error {
+	for {
+		select {
+		case t := <-p.landed:
+			if err := p.land(t); err != nil {
+				return errors.Join(err, p.landAll())
+			}
+		default:
+			return nil
+		}
 	}
-	if err != nil {
-		p.ledger.giveBack(entries)
-		p.orphans = append(p.orphans, claims...)
-		return err
+}
+
+// landAll waits for all trips.
+func (p *pump) landAll() (err error) {
+	for len(p.flying) > 0 {
+		err = errors.Join(err, p.land(<-p.landed))
 	}
+	return err
+}
+
+// land takes in one answer.
+func (p *pump) land(t *trip) error {
+	p.flying = slices.DeleteFunc(p.flying, func(other *trip) bool { return other == t })
+	for _, en := range t.entries {
+		if en.hand.counted {
+			en.hand.lane.freeing--
+		}
+	}
+	for _, c := range t.claims {
+		p.byName[c.Queue].asked -= c.Limit
+	}
+	if t.err != nil {
+		p.ledger.giveBack(t.entries)
+		p.orphans = append(p.orphans, t.claims...)
+		return t.err
+	}
+	p.recovered()
 	now := time.Now()
-	p.written(entries, done.Settled, now)
-	for i, c := range claims {
-		p.deliver(c, done.Batches[i], sent, now)
+	p.written(t.entries, t.done.Settled, now)
+	for i, c := range t.claims {
+		p.deliver(c, t.done.Batches[i], t, now)
 	}
 	return nil
 }
@@ -312,6 +416,7 @@ func (p *pump) claims(now time.Time) []store.Claim {
 		l.rouse(now)
 		if sum < claimedAtOnce && l.wants() {
 			c := l.claim(now)
+			l.asked += c.Limit
 			claims = append(claims, c)
 			sum += c.Limit
 		}
@@ -349,9 +454,9 @@ func (p *pump) written(entries []entry, settled []int64, now time.Time) {
 
 // deliver hands the rows of a claim to the slots. The channel has room for all
 // that a lane may hold, so it never blocks.
-func (p *pump) deliver(c store.Claim, b store.Batch, sent, now time.Time) {
+func (p *pump) deliver(c store.Claim, b store.Batch, t *trip, now time.Time) {
 	l := p.byName[c.Queue]
-	l.took(c, b, sent, now)
+	l.took(c, b, t.sent, now, t.alone)
 	if len(b.Messages) == 0 {
 		return
 	}
@@ -359,7 +464,7 @@ func (p *pump) deliver(c store.Claim, b store.Batch, sent, now time.Time) {
 		p.judge(p.hands.outlived(b.Messages))
 	}
 	p.ledger.opened(len(b.Messages))
-	taken := p.hands.take(l, b.Messages, sent)
+	taken := p.hands.take(l, b.Messages, t.sent)
 	l.filling.Lock()
 	defer l.filling.Unlock()
 	for _, h := range taken {
@@ -384,33 +489,38 @@ func (p *pump) returnOrphans(ctx context.Context) error {
 	return nil
 }
 
-// rest waits until something is to be done: an outcome, a call, a due time, the
-// next poll, or the end.
+// rest waits until something is to be done: an answer, an outcome, a call, a due
+// time, the next poll, or the end. While a trip is under way only its answer, or
+// enough for another trip, is something to do.
 func (p *pump) rest(ctx context.Context) {
-	now := time.Now()
-	until := p.nextPoll()
-	if at, any := p.ledger.due(now); any && at.Before(until) {
-		until = at
-	}
-	for _, l := range p.lanes {
-		if l.called.Load() || l.wants() {
+	if len(p.flying) == 0 {
+		now := time.Now()
+		until := p.nextPoll()
+		if at, any := p.ledger.due(now); any && at.Before(until) {
+			until = at
+		}
+		for _, l := range p.lanes {
+			if l.called.Load() || l.wants() {
+				return
+			}
+			if !l.wake.IsZero() && l.wake.Before(until) {
+				until = l.wake
+			}
+		}
+		if !until.After(now) {
 			return
 		}
-		if !l.wake.IsZero() && l.wake.Before(until) {
-			until = l.wake
-		}
+		p.timer.Reset(until.Sub(now))
+		defer p.timer.Stop()
 	}
-	if !until.After(now) {
-		return
-	}
-	p.timer.Reset(until.Sub(now))
 	select {
+	case t := <-p.landed:
+		p.landed <- t // there is room: it has just been made
 	case <-ctx.Done():
 	case <-p.ledger.signal:
 	case <-p.wake:
 	case <-p.timer.C:
 	}
-	p.timer.Stop()
 }
 
 func (p *pump) names() []string { return laneNames(p.lanes) }

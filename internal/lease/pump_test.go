@@ -199,13 +199,13 @@ func TestPump_AsksItsQueuesInTurn(t *testing.T) {
 	is := is.New(t)
 	var cfg Config
 	for _, name := range []string{"a", "b", "c"} {
-		cfg.Queues = append(cfg.Queues, Queue{Name: name, Concurrency: 1, Batch: maxAhead})
+		cfg.Queues = append(cfg.Queues, Queue{Name: name, Concurrency: 1, Batch: maxClaim})
 	}
 	p := New(cfg).pump
 	var asked []string
 	for range 3 {
 		for _, l := range p.lanes {
-			l.hot = true
+			l.hot, l.asked = true, 0
 		}
 		for _, c := range p.claims(time.Now()) {
 			asked = append(asked, c.Queue)

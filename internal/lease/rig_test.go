@@ -140,7 +140,7 @@ func (f *faulty) check(outcomes []store.Outcome, claims []store.Claim) {
 		seen[o.Lease] = true
 	}
 	for _, c := range claims {
-		if c.Limit <= 0 || c.Limit > maxAhead || c.Token == uuid.Nil {
+		if c.Limit <= 0 || c.Limit > maxClaim || c.Token == uuid.Nil {
 			f.broken.Store(fmt.Errorf("claim of %d rows with token %v", c.Limit, c.Token))
 		}
 	}

@@ -29,32 +29,22 @@ func (t *Table) AckIn(ctx context.Context, tx pgx.Tx, l store.Lease) (bool, erro
 }
 
 // holdSQL selects due rows and locks them for the length of a transaction; no
-// lease is written. See claimSQL for the order and the probe of what is next.
+// lease is written. See claimSQL for the order.
 const holdSQL = `
-WITH due AS MATERIALIZED (
-  SELECT id, acquired_token, payload, headers, timer_id, attempts_count, deliveries_count + 1 AS deliveries,
-         created_at, next_attempt_at, first_attempt_at, last_attempt_at
-  FROM {outbox}
-  WHERE queue = $1 AND acquired_token IS NULL
-    AND next_attempt_at <= now() AND next_attempt_at >= $3::timestamptz
-  ORDER BY next_attempt_at
-  LIMIT $2
-  FOR UPDATE SKIP LOCKED
-), next AS (
-  SELECT min(next_attempt_at) AS at FROM {outbox}
-  WHERE queue = $1 AND acquired_token IS NULL AND next_attempt_at > now()
-)
-SELECT due.*, now(), short.next_due
-FROM (SELECT CASE WHEN (SELECT count(*) FROM due) < $2
-                  THEN (SELECT CASE WHEN isfinite(at) THEN extract(epoch FROM at - now()) END FROM next)
-             END::float8 AS next_due) AS short
-LEFT JOIN due ON true`
+SELECT id, acquired_token, payload, headers, timer_id, attempts_count, deliveries_count + 1,
+       created_at, next_attempt_at, first_attempt_at, last_attempt_at
+FROM {outbox}
+WHERE queue = $1 AND acquired_token IS NULL
+  AND next_attempt_at <= now() AND next_attempt_at >= $3::timestamptz
+ORDER BY next_attempt_at
+LIMIT $2
+FOR UPDATE SKIP LOCKED`
 
 // holdExpiredSQL does the same for rows whose lease has run out: a worker of the
 // leased kind died with them.
 const holdExpiredSQL = `
 SELECT id, acquired_token, payload, headers, timer_id, attempts_count, deliveries_count + 1,
-       created_at, next_attempt_at, first_attempt_at, last_attempt_at, now(), NULL::float8
+       created_at, next_attempt_at, first_attempt_at, last_attempt_at
 FROM {outbox}
 WHERE queue = $1 AND acquired_token IS NOT NULL
   AND acquired_at < now() - make_interval(secs => $3::float8)
@@ -88,6 +78,7 @@ func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim, idle time.Du
 	} else {
 		b.Queue(t.sql.hold, c.Queue, c.Limit, sinceParam(c.Since))
 	}
+	b.Queue(t.sql.clock, c.Queue)
 	b.Queue(unpinHeldSQL)
 	res := tx.SendBatch(ctx, b)
 	batch, err := readHold(res, c)
@@ -104,11 +95,7 @@ func readHold(res pgx.BatchResults, c store.Claim) (store.Batch, error) {
 	if _, err := res.Exec(); err != nil {
 		return store.Batch{}, err
 	}
-	rows, err := res.Query()
-	if err != nil {
-		return store.Batch{}, err
-	}
-	return readBatch(rows, c, true)
+	return readBatch(res, c, true)
 }
 
 // holdAgainSQL locks a row that was held before, unless somebody has it, or has

@@ -89,12 +89,14 @@ func TestPlans_UseTheIndexes(t *testing.T) {
 				args      []any
 				want      []string
 			}{
-				{"claim", table.sql.claim, []any{"q", 100, uuid.NewString(), "-infinity"}, []string{"outbox_pending_idx", "outbox_pkey"}},
-				{"claim above a floor", table.sql.claim, []any{"q", 100, uuid.NewString(), "2020-01-01"}, []string{"outbox_pending_idx", "outbox_pkey"}},
-				{"claim expired", table.sql.claimExpired, []any{"q", 100, uuid.NewString(), 60.0}, []string{"outbox_lease_idx", "outbox_pkey"}},
+				{"claim", table.sql.claim, []any{"q", 100, uuid.NewString(), "-infinity"}, []string{"outbox_pending_idx", "TID Cond"}},
+				{"claim above a floor", table.sql.claim, []any{"q", 100, uuid.NewString(), "2020-01-01"}, []string{"outbox_pending_idx", "TID Cond"}},
+				{"claim expired", table.sql.claimExpired, []any{"q", 100, uuid.NewString(), 60.0}, []string{"outbox_lease_idx", "TID Cond"}},
 				{"hold", table.sql.hold, []any{"q", 100, "-infinity"}, []string{"outbox_pending_idx"}},
 				{"hold expired", table.sql.holdExpired, []any{"q", 100, 60.0}, []string{"outbox_lease_idx"}},
-				{"ack", table.sql.ack, []any{ids, tokens}, []string{"outbox_pkey"}},
+				{"ack", table.sql.ack, []any{ids, tokens[0]}, []string{"outbox_pkey"}},
+				{"ack of many claims", table.sql.ackEach, []any{ids, tokens}, []string{"outbox_pkey"}},
+				{"clock", table.sql.clock, []any{"q"}, []string{"outbox_pending_idx"}},
 				{"ack one", table.sql.ackOne, []any{1, uuid.NewString()}, []string{"outbox_pkey"}},
 				{"reschedule", table.sql.reschedule, []any{ids, tokens, []bool{true, false, true}, []float64{0, 0, 0}, []float64{0, 0, 0}}, []string{"outbox_pkey"}},
 				{"bury", table.sql.bury, []any{ids, tokens, []string{"a", "b", "c"}, []string{"", "", ""}}, []string{"outbox_pkey"}},

@@ -11,14 +11,25 @@ import (
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
-// ackSQL: each row is found by its primary key and guarded by its token. Rows
-// that a transaction holds without a lease have no token, and none is given:
-// hence IS NOT DISTINCT FROM, here and below.
+// ackSQL deletes rows that share a token: those of one claim. Each is found by its
+// primary key, in the order of the index. Rows that a transaction holds without a
+// lease have no token, and none is given: hence IS NOT DISTINCT FROM, here and
+// below; and with = the planner may prefer to walk all leases.
 const ackSQL = `
+DELETE FROM {outbox}
+WHERE id = ANY($1::bigint[]) AND acquired_token IS NOT DISTINCT FROM $2::uuid
+RETURNING id`
+
+// ackEachSQL deletes rows of many claims. It descends the index once a row
+// (measured: 7.0 buffers a message, where ackSQL takes 1.2 for a large batch).
+const ackEachSQL = `
 DELETE FROM {outbox} AS o
 USING unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
 WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
 RETURNING o.id`
+
+// fewTokens is up to how many claims are acknowledged by a statement each.
+const fewTokens = 4
 
 // rescheduleSQL serves Retry (failed) and Release (not failed). Rows that are
 // due again at once, because a worker hands them back, are told to the others.
@@ -124,16 +135,27 @@ func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
 			ran = append(ran, max(0, o.Ran.Seconds()))
 		}
 	}
-	n := 0
-	if len(acks.ids) > 0 {
-		b.Queue(t.sql.ack, acks.ids, acks.tokens)
-		n++
-	}
+	n := t.queueAcks(b, acks)
 	if len(moves.ids) > 0 {
 		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran)
 		n++
 	}
 	return n
+}
+
+// queueAcks is queueSettles for rows to be deleted.
+func (t *Table) queueAcks(b *pgx.Batch, acks leases) int {
+	byToken := map[pgtype.UUID][]int64{}
+	for i, token := range acks.tokens {
+		if byToken[token] = append(byToken[token], acks.ids[i]); len(byToken) > fewTokens {
+			b.Queue(t.sql.ackEach, acks.ids, acks.tokens)
+			return 1
+		}
+	}
+	for token, ids := range byToken {
+		b.Queue(t.sql.ack, ids, token)
+	}
+	return len(byToken)
 }
 
 // Bury implements store.Burier.

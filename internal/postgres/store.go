@@ -67,11 +67,7 @@ func readExchange(res pgx.BatchResults, settles int, claims []store.Claim) (done
 		return done, err
 	}
 	for _, c := range claims {
-		rows, err := res.Query()
-		if err != nil {
-			return done, err
-		}
-		batch, err := readBatch(rows, c, false)
+		batch, err := readBatch(res, c, false)
 		if err != nil {
 			return done, err
 		}

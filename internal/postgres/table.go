@@ -118,13 +118,14 @@ func literal(s string) string {
 
 // statements are built once a table.
 type statements struct {
-	publishOne, publishMany, reserve        string
-	claim, claimExpired                     string
-	ack, reschedule, bury, extend, giveBack string
-	ackOne, hold, holdExpired, holdAgain    string
-	look                                    string
-	letters                                 letterStatements
-	timers                                  timerStatements
+	publishOne, publishMany, reserve     string
+	claim, claimExpired, clock           string
+	ack, ackEach, reschedule             string
+	bury, extend, giveBack               string
+	ackOne, hold, holdExpired, holdAgain string
+	look                                 string
+	letters                              letterStatements
+	timers                               timerStatements
 }
 
 func (t *Table) statements() statements {
@@ -140,7 +141,9 @@ func (t *Table) statements() statements {
 		reserve:      fill(reserveSQL),
 		claim:        fill(claimSQL),
 		claimExpired: fill(claimExpiredSQL),
+		clock:        fill(clockSQL),
 		ack:          fill(ackSQL),
+		ackEach:      fill(ackEachSQL),
 		reschedule:   fill(rescheduleSQL),
 		bury:         fill(burySQL),
 		extend:       fill(extendSQL),
