@@ -175,7 +175,7 @@ func scanHeader(raw []byte, name string) (value string, ok bool) {
 			return "", false
 		}
 		if string(k) == name {
-			value = string(v) // the last of equal names counts, as in encoding/json
+			value = text(v) // the last of equal names counts, as in encoding/json
 		}
 		if s.skip(',') {
 			continue
@@ -185,6 +185,17 @@ func scanHeader(raw []byte, name string) (value string, ok bool) {
 		}
 		return value, true
 	}
+}
+
+// text is string(b), without memory for what nearly every message has.
+func text(b []byte) string {
+	switch string(b) {
+	case "application/json":
+		return "application/json"
+	case "application/msgpack":
+		return "application/msgpack"
+	}
+	return string(b)
 }
 
 // scanner walks over JSON that has no escapes in its strings.
@@ -216,9 +227,9 @@ func (s *scanner) string() ([]byte, bool) {
 	}
 	for i, c := range s.rest {
 		if c == '"' {
-			text := s.rest[:i]
+			found := s.rest[:i]
 			s.rest = s.rest[i+1:]
-			return text, plain(text)
+			return found, plain(found)
 		}
 		if c == '\\' {
 			return nil, false

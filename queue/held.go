@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,16 +29,16 @@ const (
 // handles them and settles them, all in one transaction.
 func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error) {
 	c.Limit = p.holdSize(c.Limit)
-	tx, err := p.pool.Begin(ctx)
-	if err != nil {
-		return lease.Held{}, fmt.Errorf("begin: %w", err)
-	}
-	defer rollback(ctx, tx) // does nothing after a commit
 	idle := p.set.timeout
 	if idle > 0 {
 		idle += idleSlack
 	}
-	batch, err := p.table.Hold(ctx, tx, c, idle)
+	tx, err := p.pool.BeginTx(ctx, postgres.HeldTx(idle))
+	if err != nil {
+		return lease.Held{}, fmt.Errorf("begin: %w", err)
+	}
+	defer rollback(ctx, tx) // does nothing after a commit
+	batch, err := p.table.Hold(ctx, tx, c)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
 	}
@@ -75,6 +76,9 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 
 // refuseHeld parts the messages that were delivered too often from the others.
 func (p *processor) refuseHeld(held []store.Claimed) (refused []store.Outcome, rows []store.Claimed) {
+	if !slices.ContainsFunc(held, func(c store.Claimed) bool { return p.tooOften(c.Deliveries) }) {
+		return nil, held // as nearly always
+	}
 	for i := range held {
 		if o, yes := p.refuse(newDelivery(&held[i])); yes {
 			o.Lease = held[i].Lease
@@ -122,6 +126,9 @@ func (p *processor) rounds(ctx context.Context, tx pgx.Tx, rows []store.Claimed)
 			if err != nil {
 				return nil, err
 			}
+			if err := p.table.KeepWork(ctx, tx); err != nil {
+				return nil, fmt.Errorf("keep the first half's work: %w", err)
+			}
 			outcomes, rows = append(outcomes, first...), rows[half:]
 			continue
 		}
@@ -130,7 +137,7 @@ func (p *processor) rounds(ctx context.Context, tx pgx.Tx, rows []store.Claimed)
 	return outcomes, nil
 }
 
-// round is one call of the handler in a savepoint.
+// round is one call of the handler.
 type round struct {
 	outcomes []store.Outcome // of what is decided
 	rest     []store.Claimed // to be handled again, without the others
@@ -138,16 +145,12 @@ type round struct {
 }
 
 func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) (round, error) {
-	sub, err := tx.Begin(ctx)
-	if err != nil {
-		return round{}, fmt.Errorf("savepoint: %w", err)
-	}
 	batch := make([]*Delivery, len(rows))
 	for i := range rows {
 		batch[i] = newDelivery(&rows[i])
 	}
 	handle := func(ctx context.Context, batch []*Delivery) []error {
-		return p.batchTx(ctx, handlerTx{sub}, batch)
+		return p.batchTx(ctx, handlerTx{tx}, batch)
 	}
 	began := time.Now()
 	errs, panicked := guardBatch(ctx, chain(handle, p.set.batchMiddleware), batch)
@@ -155,18 +158,15 @@ func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) 
 	if ctx.Err() != nil {
 		return round{}, fmt.Errorf("handle %d messages: %w", len(rows), ctx.Err())
 	}
-	broken := sub.Conn().PgConn().TxStatus() == 'E'
+	broken := tx.Conn().PgConn().TxStatus() == 'E'
 	if panicked == nil && p.allCommit(batch, errs) {
 		if !broken {
-			if err := sub.Commit(ctx); err != nil {
-				return round{}, fmt.Errorf("release the savepoint: %w", err)
-			}
 			return acked(rows), nil
 		}
 		panicked = errLeftBroken // as with a panic, nobody says who it was
 	}
-	if err := sub.Rollback(ctx); err != nil {
-		return round{}, fmt.Errorf("roll back to the savepoint: %w", err)
+	if err := p.table.UndoWork(ctx, tx); err != nil {
+		return round{}, fmt.Errorf("roll back the handler's work: %w", err)
 	}
 	if panicked != nil {
 		if len(rows) > 1 {
@@ -232,12 +232,10 @@ func (p *processor) aside(ctx context.Context, row *store.Claimed, d *Delivery, 
 // write settles held rows. A dead letter that cannot be written costs the others
 // nothing: its message stays in the queue, for later.
 func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome) error {
-	var graves, rest []store.Outcome
+	var graves []store.Outcome
 	for _, o := range outcomes {
 		if o.Kind == store.Bury {
 			graves = append(graves, o)
-		} else {
-			rest = append(rest, o)
 		}
 	}
 	if err := p.buryApart(ctx, tx, graves); err != nil {
@@ -246,12 +244,13 @@ func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outco
 		}
 		p.log.Error("cannot write dead letters; the messages stay in their queue",
 			slog.Int("messages", len(graves)), slog.Any("error", explain(p.table, err)), slog.Duration("again_in", unburied))
-		for _, o := range graves {
-			o.Kind, o.Delay = store.Release, unburied
-			rest = append(rest, o)
+		for i := range outcomes {
+			if outcomes[i].Kind == store.Bury {
+				outcomes[i].Kind, outcomes[i].Delay = store.Release, unburied
+			}
 		}
 	}
-	_, err := p.table.SettleIn(ctx, tx, rest)
+	_, err := p.table.SettleIn(ctx, tx, outcomes) // passes over what is buried
 	return err
 }
 

@@ -149,10 +149,14 @@ func (p *processor) processBatch(ctx context.Context, rows []store.Claimed) []st
 // refuse ends a message before it is run: one that was claimed too often, by
 // workers that died with it.
 func (p *processor) refuse(d *Delivery) (store.Outcome, bool) {
-	if p.set.maxDeliveries <= 0 || d.Deliveries <= p.set.maxDeliveries {
+	if !p.tooOften(d.Deliveries) {
 		return store.Outcome{}, false
 	}
 	return p.bury(d, ReasonMaxDeliveries, &DeliveriesError{Deliveries: d.Deliveries, Limit: p.set.maxDeliveries}), true
+}
+
+func (p *processor) tooOften(deliveries int64) bool {
+	return p.set.maxDeliveries > 0 && deliveries > p.set.maxDeliveries
 }
 
 // decide turns what a handler said, by a call or by its return value, into what

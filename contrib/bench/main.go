@@ -60,7 +60,7 @@ func bench(ctx context.Context, set settings, out, progress io.Writer) error {
 		return err
 	}
 	report, err := measureThem(ctx, set, picked, progress)
-	err = errors.Join(err, stopProfile())
+	err = errors.Join(err, stopProfile(), allocations(set.allocs))
 	if report == nil || len(report.Results) == 0 {
 		return err
 	}
@@ -139,6 +139,18 @@ func profile(file string) (stop func() error, err error) {
 		pprof.StopCPUProfile()
 		return f.Close()
 	}, nil
+}
+
+// allocations writes the profile of what was allocated, where a file is given.
+func allocations(file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -21,6 +21,7 @@ type settings struct {
 	chart     string
 	dsn       string
 	profile   string
+	allocs    string
 
 	concurrency int
 	batch       int
@@ -44,6 +45,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	f.StringVar(&s.chart, "chart", "bench.svg", "with -compare: write a chart to this SVG file; empty writes none")
 	f.StringVar(&s.dsn, "dsn", "", "an empty database to measure in (default: a PostgreSQL of its own, fsync on)")
 	f.StringVar(&s.profile, "cpuprofile", "", "write a profile of the CPU to this file")
+	f.StringVar(&s.allocs, "memprofile", "", "write a profile of all allocations to this file")
 	f.IntVar(&s.concurrency, "concurrency", 16, "how many handlers run at once")
 	f.IntVar(&s.batch, "batch", 1000, "how many messages a batch has, in drain-tx")
 	f.DurationVar(&s.gap, "gap", 50*time.Millisecond, "how long idle waits between messages, on average")

@@ -31,6 +31,7 @@ type ledger struct {
 
 	mu      sync.Mutex
 	entries []entry
+	spare   [][]entry // memory of entries that have been written
 	oldest  time.Time
 	open    int // messages in hand without an outcome
 }
@@ -89,8 +90,21 @@ func (l *ledger) take() []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	es := l.entries
-	l.entries = make([]entry, 0, len(es)) // as many will come, as a rule
+	l.entries = nil
+	if n := len(l.spare); n > 0 {
+		l.entries, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
 	return es
+}
+
+// reuse takes the memory of entries that are done with.
+func (l *ledger) reuse(es []entry) {
+	clear(es)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.spare) < maxTrips {
+		l.spare = append(l.spare, es[:0])
+	}
 }
 
 // giveBack returns entries that could not be written, for the next try.

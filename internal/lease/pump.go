@@ -355,6 +355,7 @@ func (p *pump) land(t *trip) error {
 	p.recovered()
 	now := time.Now()
 	p.written(t.entries, t.done.Settled, now)
+	p.ledger.reuse(t.entries)
 	for i, c := range t.claims {
 		p.deliver(c, t.done.Batches[i], t, now)
 	}

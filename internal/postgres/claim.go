@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -106,12 +107,14 @@ func readClaimed(rows pgx.Rows, c store.Claim, held bool) ([]store.Claimed, erro
 		messages []store.Claimed
 		m        store.Claimed
 		timer    *string
+		packed   packer
 
 		created, due, first, last instant
 
 		token pgtype.UUID
 	)
-	into := []any{&m.ID, &m.Payload, &m.Headers, &timer, &m.Attempts, &m.Deliveries, &created, &due, &first, &last}
+	into := []any{&m.ID, packed.into(&m.Payload), packed.into(&m.Headers), &timer, &m.Attempts, &m.Deliveries,
+		&created, &due, &first, &last}
 	if held {
 		into = slices.Insert(into, 1, any(&token))
 	}
@@ -129,12 +132,52 @@ func readClaimed(rows pgx.Rows, c store.Claim, held bool) ([]store.Claimed, erro
 		if timer != nil {
 			m.TimerID = *timer
 		}
+		if n := len(messages); n == cap(messages) { // append would copy them all a dozen times
+			messages = slices.Grow(messages, max(8, min(3*n, c.Limit-n)))
+		}
 		messages = append(messages, m)
 	}
 	slices.SortFunc(messages, func(a, b store.Claimed) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
 	})
 	return messages, rows.Err()
+}
+
+// packer puts small values of many rows into one piece of memory.
+type packer struct{ free []byte }
+
+const (
+	packSize = 8 << 10 // what one message that stays can keep of the others
+	packMost = 1 << 10 // larger values have memory of their own
+)
+
+func (p *packer) copy(v []byte) []byte {
+	if len(v) > packMost {
+		return bytes.Clone(v)
+	}
+	if p.free == nil || len(v) > cap(p.free)-len(p.free) {
+		p.free = make([]byte, 0, packSize)
+	}
+	from := len(p.free)
+	p.free = append(p.free, v...)
+	return p.free[from:len(p.free):len(p.free)]
+}
+
+// into is a destination of Scan.
+func (p *packer) into(dst *[]byte) pgtype.BytesScanner { return &packed{p, dst} }
+
+type packed struct {
+	*packer
+	dst *[]byte
+}
+
+// ScanBytes implements pgtype.BytesScanner.
+func (p *packed) ScanBytes(v []byte) error {
+	*p.dst = nil
+	if v != nil {
+		*p.dst = p.copy(v)
+	}
+	return nil
 }
 
 // instant reads a timestamptz that may be null or infinite, both of which are

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,27 +51,37 @@ ORDER BY acquired_at
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
 
-// pinHeldSQL is pinSQL for a transaction in which a handler's statements run
-// too: unpinHeldSQL gives them the planner back as it was.
-const (
-	pinHeldSQL = `SELECT set_config('letterbox.seqscan', current_setting('enable_seqscan'), true),
+// HeldTx begins a transaction that holds rows. idle is how long the server lets it
+// sit between two statements before it ends it; zero for no limit of ours. The
+// planner is kept on the indexes, as by pinSQL, until [Table.Hold] has held.
+func HeldTx(idle time.Duration) pgx.TxOptions {
+	return pgx.TxOptions{BeginQuery: fmt.Sprintf(`BEGIN;
+SELECT set_config('letterbox.seqscan', current_setting('enable_seqscan'), true),
        set_config('letterbox.bitmapscan', current_setting('enable_bitmapscan'), true),
        set_config('letterbox.sort', current_setting('enable_sort'), true),
        set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
        set_config('enable_sort', 'off', true),
-       set_config('idle_in_transaction_session_timeout', $1::text, true)`
+       set_config('idle_in_transaction_session_timeout', '%d', true)`, idle.Milliseconds())}
+}
+
+const (
+	// unpinHeldSQL gives the handler's statements the planner back as it was.
 	unpinHeldSQL = `SELECT set_config('enable_seqscan', current_setting('letterbox.seqscan'), true),
        set_config('enable_bitmapscan', current_setting('letterbox.bitmapscan'), true),
        set_config('enable_sort', current_setting('letterbox.sort'), true)`
+
+	// What the handler writes comes after a savepoint, and the locks before it.
+	beginWorkSQL = `SAVEPOINT letterbox`
+	undoWorkSQL  = `ROLLBACK TO SAVEPOINT letterbox`
+	keepWorkSQL  = `RELEASE SAVEPOINT letterbox`
 )
 
-// Hold locks due rows in tx and returns them, as [store.Claim] asks, but without
-// a lease: where a row has an expired one, the message carries its old token,
-// else none. idle is how long the server lets the transaction sit between two
-// statements before it ends it; zero for no limit of ours.
-func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim, idle time.Duration) (store.Batch, error) {
+// Hold locks due rows in tx, which [HeldTx] began, and returns them, as
+// [store.Claim] asks, but without a lease: where a row has an expired one, the
+// message carries its old token, else none. What is written from here on can be
+// undone by [Table.UndoWork].
+func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim) (store.Batch, error) {
 	b := &pgx.Batch{}
-	b.Queue(pinHeldSQL, strconv.FormatInt(idle.Milliseconds(), 10))
 	if c.ExpiredAfter > 0 {
 		b.Queue(t.sql.holdExpired, c.Queue, c.Limit, c.ExpiredAfter.Seconds())
 	} else {
@@ -80,8 +89,9 @@ func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim, idle time.Du
 	}
 	b.Queue(t.sql.clock, c.Queue)
 	b.Queue(unpinHeldSQL)
+	b.Queue(beginWorkSQL)
 	res := tx.SendBatch(ctx, b)
-	batch, err := readHold(res, c)
+	batch, err := readBatch(res, c, true)
 	if closed := res.Close(); err == nil {
 		err = closed
 	}
@@ -91,11 +101,17 @@ func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim, idle time.Du
 	return batch, nil
 }
 
-func readHold(res pgx.BatchResults, c store.Claim) (store.Batch, error) {
-	if _, err := res.Exec(); err != nil {
-		return store.Batch{}, err
-	}
-	return readBatch(res, c, true)
+// UndoWork undoes what was written since [Table.Hold] or [Table.KeepWork]. The
+// rows stay locked.
+func (t *Table) UndoWork(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, undoWorkSQL)
+	return err
+}
+
+// KeepWork puts what was written out of the reach of a later [Table.UndoWork].
+func (t *Table) KeepWork(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, keepWorkSQL+"; "+beginWorkSQL)
+	return err
 }
 
 // holdAgainSQL locks a row that was held before, unless somebody has it, or has
@@ -107,7 +123,7 @@ WHERE id = $1 AND acquired_token IS NOT DISTINCT FROM $2::uuid
 FOR UPDATE SKIP LOCKED`
 
 // HoldAgain locks in tx a row that another transaction held and gave up. It
-// returns false where the row is no longer as it was then.
+// returns false where the row is no longer as it was then. See [Table.Hold].
 func (t *Table) HoldAgain(ctx context.Context, tx pgx.Tx, c *store.Claimed) (bool, error) {
 	token := pgUUID(c.Token)
 	token.Valid = c.Token != uuid.Nil
@@ -116,25 +132,31 @@ func (t *Table) HoldAgain(ctx context.Context, tx pgx.Tx, c *store.Claimed) (boo
 		return false, err
 	}
 	ids, err := appendFirst(nil, rows)
-	return len(ids) == 1, err
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, beginWorkSQL)
+	return err == nil, err
 }
 
 // SettleIn writes outcomes of rows that tx holds. It returns the ids of those
-// that took effect, which is all of them. It pins the planner for the rest of the
-// transaction, and so comes last.
+// that took effect, which is all of them. It keeps the work, and fails where the
+// handler has ended the transaction behind our back. It pins the planner for the
+// rest of the transaction, and so comes last.
 func (t *Table) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome) ([]int64, error) {
 	b := &pgx.Batch{}
+	b.Queue(keepWorkSQL)
 	b.Queue(pinSQL)
 	settles := t.queueSettles(b, outcomes)
-	if settles == 0 {
-		return nil, nil
-	}
 	res := tx.SendBatch(ctx, b)
-	_, err := res.Exec() // the pin
-	var ids []int64
-	if err == nil {
-		ids, err = readSettles(res, settles)
-	}
+	ids, err := func() ([]int64, error) {
+		for range 2 { // keep, pin
+			if _, err := res.Exec(); err != nil {
+				return nil, err
+			}
+		}
+		return readSettles(res, settles)
+	}()
 	if closed := res.Close(); err == nil {
 		err = closed
 	}

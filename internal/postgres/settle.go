@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -109,6 +110,10 @@ type leases struct {
 	tokens []pgtype.UUID
 }
 
+func (l *leases) grow(n int) {
+	l.ids, l.tokens = slices.Grow(l.ids, n), slices.Grow(l.tokens, n)
+}
+
 func (l *leases) add(lease store.Lease) {
 	l.ids = append(l.ids, lease.ID)
 	token := pgUUID(lease.Token)
@@ -124,6 +129,7 @@ func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
 		failed      []bool
 		delay, ran  []float64
 	)
+	acks.grow(len(outcomes))
 	for _, o := range outcomes {
 		switch o.Kind {
 		case store.Ack:

@@ -135,16 +135,18 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 	}
 	out := make([]store.Outlook, 0, len(queues))
 	err := s.query(ctx, s.table.sql.look, []any{names, expired}, func(rows pgx.Rows) error {
-		o := store.Outlook{Queue: queues[len(out)].Queue}
-		var next *float64
-		if err := rows.Scan(&next, &o.Expired); err != nil {
-			return err
+		for rows.Next() {
+			o := store.Outlook{Queue: queues[len(out)].Queue}
+			var next *float64
+			if err := rows.Scan(&next, &o.Expired); err != nil {
+				return err
+			}
+			if next != nil {
+				o.HasNext, o.NextDue = true, seconds(*next)
+			}
+			out = append(out, o)
 		}
-		if next != nil {
-			o.HasNext, o.NextDue = true, seconds(*next)
-		}
-		out = append(out, o)
-		return nil
+		return rows.Err()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look at %d queues in %s: %w", len(queues), s.table, err)
@@ -155,8 +157,7 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 // ids runs a pinned statement whose first column is an id.
 func (s *Store) ids(ctx context.Context, sql string, args ...any) (ids []int64, err error) {
 	err = s.query(ctx, sql, args, func(rows pgx.Rows) error {
-		id, err := firstColumn(rows)
-		ids = append(ids, id)
+		ids, err = appendFirst(nil, rows)
 		return err
 	})
 	if err != nil {
@@ -166,7 +167,7 @@ func (s *Store) ids(ctx context.Context, sql string, args ...any) (ids []int64, 
 }
 
 // query runs one statement behind the pin, in one round trip.
-func (s *Store) query(ctx context.Context, sql string, args []any, each func(pgx.Rows) error) error {
+func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
 	b := &pgx.Batch{}
 	b.Queue(pinSQL)
 	b.Queue(sql, args...)
@@ -180,12 +181,7 @@ func (s *Store) query(ctx context.Context, sql string, args []any, each func(pgx
 			return err
 		}
 		defer rows.Close()
-		for rows.Next() {
-			if err := each(rows); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return read(rows)
 	}()
 	if closed := res.Close(); err == nil {
 		err = closed
@@ -196,22 +192,16 @@ func (s *Store) query(ctx context.Context, sql string, args []any, each func(pgx
 // appendFirst collects the first column of all rows.
 func appendFirst(ids []int64, rows pgx.Rows) ([]int64, error) {
 	defer rows.Close()
+	var id int64
+	into := []any{&id}
+	if len(rows.FieldDescriptions()) > 1 {
+		into = append(into, nil) // what follows the id is of no interest
+	}
 	for rows.Next() {
-		id, err := firstColumn(rows)
-		if err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
 		ids = append(ids, id)
 	}
 	return ids, rows.Err()
-}
-
-func firstColumn(rows pgx.Rows) (id int64, err error) {
-	switch len(rows.FieldDescriptions()) {
-	case 1:
-		err = rows.Scan(&id)
-	default:
-		err = rows.Scan(&id, nil) // what follows the id is of no interest
-	}
-	return id, err
 }
