@@ -57,13 +57,27 @@ const (
 )
 
 func newDelivery(c *store.Claimed) *Delivery {
-	return &Delivery{
-		ID: c.ID, Queue: c.Queue, Payload: c.Payload,
-		Attempt: c.Attempts + 1, Deliveries: c.Deliveries, TimerID: c.TimerID,
-		CreatedAt: c.CreatedAt, DueAt: c.DueAt, ClaimedAt: c.ClaimedAt,
-		FirstAttemptAt: c.FirstAttemptAt, LastAttemptAt: c.LastAttemptAt,
-		rawHeaders: c.Headers, token: c.Token,
+	d := new(Delivery)
+	d.fill(c)
+	return d
+}
+
+// newDeliveries are those of a batch, which live and end together.
+func newDeliveries(rows []store.Claimed) []*Delivery {
+	all, batch := make([]Delivery, len(rows)), make([]*Delivery, len(rows))
+	for i := range rows {
+		all[i].fill(&rows[i])
+		batch[i] = &all[i]
 	}
+	return batch
+}
+
+func (d *Delivery) fill(c *store.Claimed) {
+	d.ID, d.Queue, d.Payload = c.ID, c.Queue, c.Payload
+	d.Attempt, d.Deliveries, d.TimerID = c.Attempts+1, c.Deliveries, c.TimerID
+	d.CreatedAt, d.DueAt, d.ClaimedAt = c.CreatedAt, c.DueAt, c.ClaimedAt
+	d.FirstAttemptAt, d.LastAttemptAt = c.FirstAttemptAt, c.LastAttemptAt
+	d.rawHeaders, d.token = c.Headers, c.Token
 }
 
 // Header returns one header, "" where there is none.

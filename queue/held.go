@@ -119,7 +119,11 @@ func (p *processor) rounds(ctx context.Context, tx pgx.Tx, rows []store.Claimed)
 		if err != nil {
 			return nil, err
 		}
-		outcomes = append(outcomes, r.outcomes...)
+		if outcomes == nil {
+			outcomes = r.outcomes
+		} else {
+			outcomes = append(outcomes, r.outcomes...)
+		}
 		if r.split {
 			half := len(rows) / 2
 			first, err := p.rounds(ctx, tx, rows[:half])
@@ -145,10 +149,7 @@ type round struct {
 }
 
 func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) (round, error) {
-	batch := make([]*Delivery, len(rows))
-	for i := range rows {
-		batch[i] = newDelivery(&rows[i])
-	}
+	batch := newDeliveries(rows)
 	handle := func(ctx context.Context, batch []*Delivery) []error {
 		return p.batchTx(ctx, handlerTx{tx}, batch)
 	}

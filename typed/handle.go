@@ -90,10 +90,10 @@ func (q Queue[T]) HandleBatchTx(h func(ctx context.Context, tx pgx.Tx, batch []*
 }
 
 // each decodes a batch, has h handle what decodes, and puts the outcomes where
-// they belong. A missing
-// outcome counts as failed.
+// they belong. A missing outcome counts as failed.
 func (q Queue[T]) each(batch []*queue.Delivery, h func([]*Message[T]) []error) []error {
 	outcomes := make([]error, len(batch))
+	all := make([]Message[T], len(batch))
 	ms := make([]*Message[T], 0, len(batch))
 	at := make([]int, 0, len(batch)) // where in outcomes
 	for i, d := range batch {
@@ -102,7 +102,8 @@ func (q Queue[T]) each(batch []*queue.Delivery, h func([]*Message[T]) []error) [
 			outcomes[i] = err
 			continue
 		}
-		ms, at = append(ms, &Message[T]{Delivery: d, Value: v}), append(at, i)
+		all[i] = Message[T]{Delivery: d, Value: v}
+		ms, at = append(ms, &all[i]), append(at, i)
 	}
 	if len(ms) == 0 {
 		return outcomes
