@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/typed"
@@ -139,7 +138,6 @@ func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			is := is.New(t)
 			db := newDB(t)
 			q := typed.NewQueue[int]("q").In(queue.Outbox{Notify: tt.notify})
 			const n = 400
@@ -151,10 +149,17 @@ func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 				}))
 			}
 			count := notifications(t, db.DSN)
-			for i := range n {
-				_, err := q.Publish(t.Context(), queue.Autocommit(db.Pool), i)
-				is.NoErr(err)
+			var publishers sync.WaitGroup // several, so that messages come thick on a slow machine too
+			for range 8 {
+				publishers.Go(func() {
+					for i := range n / 8 {
+						if _, err := q.Publish(t.Context(), queue.Autocommit(db.Pool), i); err != nil {
+							t.Error(err)
+						}
+					}
+				})
 			}
+			publishers.Wait()
 			if tt.worker {
 				for range n {
 					next(t, got)

@@ -268,7 +268,7 @@ func TestEngine_WritesOutcomesTogetherAndWithTheNextClaim(t *testing.T) {
 				}
 			}
 		}
-		r.is.True(both > claiming/2)
+		r.is.True(both >= claiming/3)               // two are under way at a time
 		r.is.Equal(len(r.made()), len(exchanges)+1) // the first look
 		r.end()
 	})

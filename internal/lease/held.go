@@ -92,7 +92,7 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 			continue // what was just put off is not in NextDue: only an empty hold may sleep
 		}
 		wake = polled.Add(e.pollEvery())
-		if next := time.Now().Add(held.NextDue); held.HasNext && next.Before(wake) {
+		if next := now.Add(held.NextDue); held.HasNext && next.Before(wake) {
 			wake = next
 		}
 		if soon < time.Until(wake) && h.watching.CompareAndSwap(false, true) { // one is enough

@@ -52,6 +52,7 @@ type lane struct {
 	runFor atomic.Int64 // moving mean of one message's run time, nanoseconds
 
 	hot     bool      // there may be more to claim right now
+	deep    bool      // the last claim brought all it asked for
 	expired bool      // there are expired leases to take over
 	wake    time.Time // when something becomes due; zero: not known
 	inHand  int       // claimed and not yet written back
@@ -192,7 +193,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 		l.swept = now
 		l.sweepTook += (now.Sub(sent) - l.sweepTook) / 4
 	}
-	l.hot = !short
+	l.hot, l.deep = !short, !short
 	if !short {
 		return
 	}
@@ -200,7 +201,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 		l.wake = time.Time{} // what was known is superseded
 	}
 	if b.HasNext {
-		l.sleepUntil(now.Add(b.NextDue))
+		l.sleepUntil(sent.Add(b.NextDue)) // the next claim takes as long to get there
 	}
 	if !swept { // nothing above the floor; what is below it is still unseen
 		l.sleepUntil(l.nextSweep())

@@ -191,3 +191,17 @@ func TestLane_RousesOnCallsAndDueTimes(t *testing.T) {
 	is.True(l.wants())
 	is.True(l.wake.IsZero())
 }
+
+// The answer to a claim that was not alone may be older than what a write has
+// told since.
+func TestLane_OnlyALoneAnswerSupersedesWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	now := time.Now()
+	for _, alone := range []bool{true, false} {
+		l := newLane(Queue{Concurrency: 1, Batch: 1, Ahead: 1})
+		l.sleepUntil(now.Add(time.Second)) // a retry
+		l.took(store.Claim{Limit: 1}, store.Batch{}, now, now, alone)
+		is.Equal(l.wake.IsZero(), alone)
+	}
+}

@@ -85,8 +85,8 @@ func (p *pump) run(ctx context.Context) {
 // again. A queue that falls asleep is claimed from once more: what was committed
 // without a notification before is found by that.
 func (p *pump) doze(ctx context.Context) {
-	if p.cfg.Sleeper == nil || !p.listening.Load() || ctx.Err() != nil || len(p.flying) > 0 {
-		return // the last claim must begin later, and be the last to come back
+	if p.cfg.Sleeper == nil || !p.listening.Load() || ctx.Err() != nil {
+		return
 	}
 	if heard := p.heard.Load(); heard != p.session {
 		p.session = heard
@@ -99,15 +99,15 @@ func (p *pump) doze(ctx context.Context) {
 		switch {
 		case l.rouses():
 			awake = append(awake, l)
-		case l.hot: // there may be more
+		case l.hot || l.asked > 0: // there may be more
 		case l.attentive:
 			l.sleepUntil(time.Now().Add(attentivePause))
 		case l.dozes():
 			asleep = append(asleep, l)
 		}
 	}
-	if len(awake)+len(asleep) == 0 {
-		return
+	if len(awake)+len(asleep) == 0 || len(p.flying) > 0 {
+		return // a last claim must begin later, and come back last
 	}
 	// A call that is cut off costs the session: it may take its time.
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), dozeTimeout)
@@ -218,11 +218,11 @@ func (p *pump) look(ctx context.Context) error {
 	for i, l := range p.lanes {
 		watches[i] = store.Watch{Queue: l.Name, ExpiredAfter: l.Lease}
 	}
+	now := time.Now()
 	seen, err := p.cfg.Store.Look(ctx, watches)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
 	p.polled = now
 	for i, l := range p.lanes {
 		l.expired = l.expired || seen[i].Expired
@@ -249,16 +249,19 @@ func (p *pump) nextPoll() time.Time {
 // round trip. It returns false when there is neither, or too little for a second
 // trip.
 func (p *pump) exchange(ctx context.Context) bool {
-	if n := len(p.flying); n == maxTrips || n > 0 && !p.loaded() {
+	now := time.Now()
+	for _, l := range p.lanes {
+		l.rouse(now)
+	}
+	if !p.mayDepart() {
 		return false
 	}
-	now := time.Now()
 	var entries []entry
 	if at, any := p.ledger.due(now); any && !now.Before(at) {
 		entries = p.takeEntries()
 	}
 	claims := p.claims(now)
-	if len(claims) > 0 && len(entries) == 0 {
+	if len(claims) > 0 && len(entries) == 0 && len(p.flying) == 0 {
 		entries = p.takeEntries() // they travel for nothing
 	}
 	if len(entries) == 0 && len(claims) == 0 {
@@ -275,17 +278,27 @@ func (p *pump) exchange(ctx context.Context) bool {
 	return true
 }
 
-// loaded reports whether there is enough to do for another trip.
-func (p *pump) loaded() bool {
-	if p.ledger.full() {
+// mayDepart reports whether there may be another trip: the first always; a second
+// if it is large, or if the first only settles, which is no reason to start late
+// what has come meanwhile.
+func (p *pump) mayDepart() bool {
+	switch len(p.flying) {
+	case 0:
 		return true
+	case maxTrips:
+		return false
 	}
 	for _, l := range p.lanes {
-		if l.hot && l.room() >= enough {
+		if l.hot && l.deep && l.room() >= enough || p.onlySettling() && l.wants() {
 			return true
 		}
 	}
-	return false
+	return p.ledger.full()
+}
+
+// onlySettling reports whether no claim is under way.
+func (p *pump) onlySettling() bool {
+	return !slices.ContainsFunc(p.flying, func(t *trip) bool { return len(t.claims) > 0 })
 }
 
 // send makes a round trip and waits for it.
@@ -354,7 +367,7 @@ func (p *pump) land(t *trip) error {
 	}
 	p.recovered()
 	now := time.Now()
-	p.written(t.entries, t.done.Settled, now)
+	p.written(t.entries, t.done.Settled, t.sent)
 	p.ledger.reuse(t.entries)
 	for i, c := range t.claims {
 		p.deliver(c, t.done.Batches[i], t, now)
@@ -414,7 +427,6 @@ func (p *pump) claims(now time.Time) []store.Claim {
 	sum := 0
 	for i := range p.lanes {
 		l := p.lanes[(p.next+i)%len(p.lanes)]
-		l.rouse(now)
 		if sum < claimedAtOnce && l.wants() {
 			c := l.claim(now)
 			l.asked += c.Limit
@@ -426,8 +438,8 @@ func (p *pump) claims(now time.Time) []store.Claim {
 	return claims
 }
 
-// written closes the entries that were sent.
-func (p *pump) written(entries []entry, settled []int64, now time.Time) {
+// written closes the entries that were sent, at the given time.
+func (p *pump) written(entries []entry, settled []int64, sent time.Time) {
 	if len(entries) == 0 {
 		return
 	}
@@ -447,7 +459,7 @@ func (p *pump) written(entries []entry, settled []int64, now time.Time) {
 			p.log.Warn("lease was lost before the outcome was written; somebody else has the message",
 				slog.String("queue", en.hand.lane.Name), slog.Int64("message_id", en.hand.ID))
 		case en.outcome.Kind != store.Ack: // just now, or by a try whose answer was lost
-			en.hand.lane.sleepUntil(now.Add(en.outcome.Delay))
+			en.hand.lane.sleepUntil(sent.Add(en.outcome.Delay))
 		}
 	}
 	p.forget(entries)
@@ -491,29 +503,36 @@ func (p *pump) returnOrphans(ctx context.Context) error {
 }
 
 // rest waits until something is to be done: an answer, an outcome, a call, a due
-// time, the next poll, or the end. While a trip is under way only its answer, or
-// enough for another trip, is something to do.
+// time, the next poll, or the end. What needs the first trip waits for an answer.
 func (p *pump) rest(ctx context.Context) {
-	if len(p.flying) == 0 {
-		now := time.Now()
-		until := p.nextPoll()
-		if at, any := p.ledger.due(now); any && at.Before(until) {
+	now := time.Now()
+	until := now.Add(time.Hour)
+	sooner := func(at time.Time) {
+		if at.Before(until) {
 			until = at
 		}
+	}
+	if len(p.flying) == 0 {
+		sooner(p.nextPoll())
+		if at, any := p.ledger.due(now); any {
+			sooner(at)
+		}
+	}
+	if len(p.flying) < maxTrips && p.onlySettling() {
 		for _, l := range p.lanes {
 			if l.called.Load() || l.wants() {
 				return
 			}
-			if !l.wake.IsZero() && l.wake.Before(until) {
-				until = l.wake
+			if !l.wake.IsZero() {
+				sooner(l.wake)
 			}
 		}
-		if !until.After(now) {
-			return
-		}
-		p.timer.Reset(until.Sub(now))
-		defer p.timer.Stop()
 	}
+	if !until.After(now) {
+		return
+	}
+	p.timer.Reset(until.Sub(now))
+	defer p.timer.Stop()
 	select {
 	case t := <-p.landed:
 		p.landed <- t // there is room: it has just been made

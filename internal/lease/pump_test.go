@@ -213,3 +213,111 @@ func TestPump_AsksItsQueuesInTurn(t *testing.T) {
 	}
 	is.Equal(asked, []string{"a", "b", "b", "c", "c", "a"}) // two fill a round trip
 }
+
+// gauge counts the exchanges that are under way.
+type gauge struct{ now, most atomic.Int64 }
+
+// on makes each exchange take d.
+func (g *gauge) on(r *rig, d time.Duration, which func(call) bool) {
+	r.fail(func(ctx context.Context, c call) error {
+		if c.op != exchange || !which(c) {
+			return nil
+		}
+		g.most.Store(max(g.most.Load(), g.now.Add(1)))
+		return pause(ctx, d)
+	}, func(c call) error {
+		if c.op == exchange && which(c) {
+			g.now.Add(-1)
+		}
+		return nil
+	})
+}
+
+func claiming(c call) bool { return len(c.claims) > 0 }
+
+func TestPump_TwoTripsAtOnceWhereThereIsMuchToDo(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		messages int
+		most     int64
+	}{
+		{"a backlog", 10 * maxClaim, maxTrips},
+		{"a message now and then", 1, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				var (
+					got   tally
+					trips gauge
+				)
+				q := queueOf(got.ack())
+				q.Concurrency, q.Ahead = 8, -1
+				r.start(q)
+				trips.on(r, 2*time.Millisecond, claiming)
+				for range 3 {
+					r.publish(drafts(tt.messages)...)
+					pass(10 * time.Second)
+				}
+				n, most := got.messages()
+				r.is.Equal(n, 3*tt.messages)
+				r.is.Equal(most, 1)
+				r.is.Equal(trips.most.Load(), tt.most)
+				r.is.Equal(trips.now.Load(), int64(0))
+				r.end()
+			})
+		})
+	}
+}
+
+// The answer of a claim tells how things were before a notification that came
+// meanwhile.
+func TestPump_ACallDuringAClaimIsHeardAfterIt(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var got tally
+		r.start(queueOf(got.ack()))
+		r.fail(nil, func(c call) error {
+			if c.op == exchange { // it has found what it has found
+				r.fail(nil, nil)
+				r.publish(drafts(1)...)
+				time.Sleep(time.Millisecond) // the call gets through
+			}
+			return nil
+		})
+		r.engine.Wake("q")
+		pass(time.Second) // a poll is 20 s away
+		n, _ := got.messages()
+		r.is.Equal(n, 1)
+		r.end()
+	})
+}
+
+// What has come in waits for no outcome that is being written.
+func TestPump_AClaimStartsWhileOutcomesAreWritten(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var (
+			got     tally
+			started []time.Time
+		)
+		q := queueOf(one(func(_ context.Context, m store.Claimed) store.Outcome {
+			started = append(started, time.Now())
+			got.add(m.ID)
+			return store.Outcome{Kind: store.Ack}
+		}))
+		q.Concurrency = 2 // a claim for two brings one: there is no more
+		r.start(q)
+		r.fail(func(ctx context.Context, c call) error { // a slow disk
+			if c.op == exchange && len(c.outcomes) > 0 {
+				return pause(ctx, time.Second)
+			}
+			return nil
+		}, nil)
+		r.publish(drafts(1)...)
+		pass(100 * time.Millisecond)
+		r.publish(drafts(1)...)
+		published := time.Now()
+		pass(10 * time.Second)
+		r.is.Equal(len(started), 2)
+		r.is.True(started[1].Sub(published) < 100*time.Millisecond)
+		r.end()
+	})
+}

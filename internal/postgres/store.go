@@ -36,11 +36,20 @@ const pinSQL = `SELECT set_config('enable_seqscan', 'off', true), set_config('en
        set_config('enable_sort', 'off', true), set_config('enable_hashjoin', 'off', true),
        set_config('enable_mergejoin', 'off', true)`
 
+// pinClaimSQL is pinSQL for a transaction that claims and settles nothing. Nobody
+// waits for the disk: a claim that is lost in a crash of the server leaves its row
+// as it was, and the worker that has the message finds its lease gone.
+const pinClaimSQL = pinSQL + `, set_config('synchronous_commit', 'off', true)`
+
 // Exchange implements store.Exchanger. The statements go out in one pipeline
 // behind which there is one Sync, so PostgreSQL runs them as one transaction.
 func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim) (store.Exchanged, error) {
 	b := &pgx.Batch{}
-	b.Queue(pinSQL)
+	if len(outcomes) > 0 {
+		b.Queue(pinSQL)
+	} else {
+		b.Queue(pinClaimSQL)
+	}
 	settles := s.table.queueSettles(b, outcomes)
 	for _, c := range claims {
 		s.table.queueClaim(b, c)
