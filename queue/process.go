@@ -118,19 +118,17 @@ func (p *processor) one(ctx context.Context, row *store.Claimed) store.Outcome {
 // processBatch handles messages together.
 func (p *processor) processBatch(ctx context.Context, rows []store.Claimed) []store.Outcome {
 	out := make([]store.Outcome, len(rows))
-	var (
-		batch []*Delivery
-		at    []int // where in out
-	)
-	for i := range rows {
-		d := newDelivery(&rows[i])
+	batch := newDeliveries(rows)
+	at := make([]int, 0, len(rows)) // where in out
+	kept := batch[:0]
+	for i, d := range batch {
 		if o, refused := p.refuse(d); refused {
 			out[i] = o
 			continue
 		}
-		batch, at = append(batch, d), append(at, i)
+		kept, at = append(kept, d), append(at, i)
 	}
-	if len(batch) == 0 {
+	if batch = kept; len(batch) == 0 {
 		return out
 	}
 	began := time.Now()

@@ -132,7 +132,7 @@ func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 		ok     func(n, published int) bool
 	}{
 		{"no worker", queue.NotifySleeping, false, func(n, _ int) bool { return n == 0 }},
-		{"a busy worker", queue.NotifySleeping, true, func(n, published int) bool { return n < published/4 }},
+		{"a busy worker", queue.NotifySleeping, true, func(n, published int) bool { return n < published*9/10 }},
 		{"always", queue.NotifyAlways, true, func(n, published int) bool { return n == published }},
 		{"never", queue.NotifyNever, true, func(n, _ int) bool { return n == 0 }},
 	} {

@@ -96,9 +96,10 @@ func (p *pump) doze(ctx context.Context) {
 	}
 	var awake, asleep []*lane
 	for _, l := range p.lanes {
-		switch {
-		case l.rouses():
+		if l.rouses() {
 			awake = append(awake, l)
+		}
+		switch {
 		case l.hot || l.asked > 0: // there may be more
 		case l.attentive:
 			l.sleepUntil(time.Now().Add(attentivePause))

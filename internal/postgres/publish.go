@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -175,18 +176,71 @@ func (t *Table) publishCopy(ctx context.Context, tx Rower, c copier, drafts []st
 		return nil, err
 	}
 	columns := []string{"id", "queue", "payload", "headers", "next_attempt_at"}
-	rows := pgx.CopyFromSlice(len(drafts), func(i int) ([]any, error) {
-		d := &drafts[i]
-		due := d.At
-		if due.IsZero() {
-			due = now.Add(d.Delay)
-		}
-		return []any{ids[i], d.Queue, notNil(d.Payload), d.Headers, due}, nil
-	})
+	rows := &copyRows{drafts: drafts, ids: ids, now: now}
 	if _, err := c.CopyFrom(ctx, t.identifier(), columns, rows); err != nil {
 		return nil, err
 	}
 	return ids, nil
+}
+
+// copyRows feeds COPY. The values of a row are read before the next is asked for,
+// so all rows share theirs.
+type copyRows struct {
+	drafts []store.Draft
+	ids    []int64
+	now    time.Time
+	next   int
+
+	id      copyInt
+	queue   copyText
+	payload copyBytes
+	headers copyBytes
+	due     copyTime
+	values  []any
+}
+
+func (r *copyRows) Next() bool {
+	if r.next == len(r.drafts) {
+		return false
+	}
+	d := &r.drafts[r.next]
+	r.id, r.queue, r.payload, r.headers = copyInt(r.ids[r.next]), copyText(d.Queue), notNil(d.Payload), d.Headers
+	if r.due = copyTime(d.At); d.At.IsZero() {
+		r.due = copyTime(r.now.Add(d.Delay))
+	}
+	r.next++
+	return true
+}
+
+func (r *copyRows) Values() ([]any, error) {
+	if r.values == nil {
+		r.values = []any{&r.id, &r.queue, &r.payload, &r.headers, &r.due}
+	}
+	return r.values, nil
+}
+
+func (r *copyRows) Err() error { return nil }
+
+// What pgx encodes without boxing it first.
+type (
+	copyInt   int64
+	copyText  string
+	copyBytes []byte
+	copyTime  time.Time
+)
+
+func (v *copyInt) Int64Value() (pgtype.Int8, error) {
+	return pgtype.Int8{Int64: int64(*v), Valid: true}, nil
+}
+
+func (v *copyText) TextValue() (pgtype.Text, error) {
+	return pgtype.Text{String: string(*v), Valid: true}, nil
+}
+
+func (v *copyBytes) BytesValue() ([]byte, error) { return *v, nil }
+
+func (v *copyTime) TimestamptzValue() (pgtype.Timestamptz, error) {
+	return pgtype.Timestamptz{Time: time.Time(*v), Valid: true}, nil
 }
 
 // joined is a batch in the form that publishManySQL takes.
