@@ -39,6 +39,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
 	batch, err := p.table.Hold(ctx, tx, c)
+	giveUp(ctx, tx, err)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
 	}

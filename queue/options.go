@@ -70,7 +70,7 @@ func Concurrency(n int) DeliveryOption {
 
 // Prefetch is how many messages are claimed ahead of the handlers, beyond the
 // ones being handled. Default: as many as the handlers are measured to finish in
-// 100 ms, at most 1,000 and 32 MiB. Zero claims only what can be handled at
+// 100 ms, at most 2,000 and 32 MiB. Zero claims only what can be handled at
 // once; below zero is refused. The last of several holds.
 func Prefetch(n int) DeliveryOption {
 	return deliveryOption(func(s *settings) {

@@ -36,11 +36,15 @@ func (p *processor) transact(h TxHandler) Handler {
 		defer rollback(ctx, tx) // does nothing after a commit
 
 		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, handlerTx{tx}, d) })
+		if giveUp(ctx, tx, err) {
+			return &worldError{err}
+		}
 		if !p.commits(d, err) {
 			return err
 		}
 		switch ours, err := p.table.AckIn(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
 		case err != nil:
+			giveUp(ctx, tx, err)
 			return blame(fmt.Errorf("acknowledge in the handler's transaction: %w", err))
 		case !ours:
 			return &worldError{fmt.Errorf("the handler's work is rolled back: %w", ErrLeaseLost)}
@@ -70,6 +74,16 @@ func blame(err error) error {
 		return err
 	}
 	return &worldError{err}
+}
+
+// giveUp closes the connection of a transaction that failed for its server takes
+// no writes, so that the pool opens another, and reports whether that was so.
+func giveUp(ctx context.Context, tx pgx.Tx, err error) bool {
+	if !postgres.IsReadOnly(err) {
+		return false
+	}
+	_ = tx.Conn().Close(ctx) // it is of no use either way
+	return true
 }
 
 func rollback(ctx context.Context, tx pgx.Tx) {

@@ -32,7 +32,7 @@ type configured struct {
 // the error lists every problem. It does not touch the database.
 //
 // The pool is what transactional handlers run on. For its own statements the
-// worker opens up to three connections for each outbox with the pool's
+// worker opens up to four connections for each outbox with the pool's
 // configuration, and one to LISTEN on, so that handlers which use up the pool
 // cannot keep the leases from being extended.
 func NewWorker(pool *pgxpool.Pool, opts ...WorkerOption) (*Worker, error) {
@@ -104,7 +104,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	config := w.pool.Config()
 	groups := w.byTable()
 	config.MinConns, config.MinIdleConns = 0, 0
-	config.MaxConns = int32(3 * len(groups))
+	config.MaxConns = int32(4 * len(groups)) // two exchanges, an extension, dead letters
 	own, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return fmt.Errorf("run worker: open its connections: %w", err)

@@ -93,9 +93,15 @@ func (q Queue[T]) Draft(v T, opts ...queue.PublishOption) queue.Draft {
 	return q.bytes.Draft(payload, append(slices.Clip(opts), queue.ContentType(q.codecs.ContentType()))...)
 }
 
-// lift decodes a delivery: the only decode there is.
+// Decode reads a payload as a handler's is read, by the codec of its content type.
+// An error is a [*codec.DecodeError].
+func (q Queue[T]) Decode(contentType string, payload []byte) (T, error) {
+	return q.codecs.Decode(contentType, payload)
+}
+
+// lift decodes a delivery.
 func (q Queue[T]) lift(d *queue.Delivery) (T, error) {
-	v, err := q.codecs.Decode(d.ContentType(), d.Payload)
+	v, err := q.Decode(d.ContentType(), d.Payload)
 	if err != nil {
 		return v, queue.Undecodable(err)
 	}

@@ -26,7 +26,7 @@ type Queue struct {
 	// Batch is the most messages that one call gets; at least one.
 	Batch int
 	// Ahead is how many messages are claimed beyond those being processed; below
-	// zero, as many as run times say, at most 1,000.
+	// zero, as many as run times say, at most 2,000.
 	Ahead int
 	// Lease is how long a claim lasts without being extended.
 	Lease   time.Duration

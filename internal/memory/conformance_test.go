@@ -24,6 +24,11 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestModel(t *testing.T) {
+	t.Parallel()
+	storetest.RunModel(t, func(*testing.T) storetest.Harness { return harness{memory.New(memory.Frozen())} })
+}
+
 // harness joins the suite. A memory store has no row locks, so this is no
 // storetest.Locker.
 type harness struct{ outbox *memory.Store }
@@ -83,4 +88,12 @@ func (h harness) BreakDeadLetters(context.Context) error {
 func (h harness) MendDeadLetters(context.Context) error {
 	h.outbox.BreakDeadLetters(nil)
 	return nil
+}
+
+func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added bool, err error) {
+	return h.outbox.Schedule(ctx, d)
+}
+
+func (h harness) Cancel(ctx context.Context, queue, timerID string) (id int64, done bool, err error) {
+	return h.outbox.Cancel(ctx, queue, timerID)
 }

@@ -34,28 +34,39 @@ func (s *Store) Publish(ctx context.Context, drafts ...store.Draft) ([]int64, er
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	for _, d := range drafts {
-		if len(d.Headers) > 0 && !json.Valid(d.Headers) {
-			return nil, fmt.Errorf("publish to queue %q: %w", d.Queue, ErrHeaders)
-		}
-	}
-	ids, queues, err := s.publish(drafts)
+	ids, err := func() ([]int64, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.insert(drafts)
+	}()
 	if err != nil {
 		return nil, fmt.Errorf("publish: %w", err)
 	}
-	s.wake(queues)
+	s.wake(queuesOf(drafts))
 	return ids, nil
 }
 
-// publish adds the rows and names the queues they went to, each once.
-func (s *Store) publish(drafts []store.Draft) (ids []int64, queues []string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// queuesOf names the queues that drafts go to, each once.
+func queuesOf(drafts []store.Draft) (queues []string) {
+	for _, d := range drafts {
+		if !slices.Contains(queues, d.Queue) {
+			queues = append(queues, d.Queue)
+		}
+	}
+	return queues
+}
+
+// insert adds the rows. The caller holds the lock.
+func (s *Store) insert(drafts []store.Draft) (ids []int64, err error) {
+	for _, d := range drafts {
+		if len(d.Headers) > 0 && !json.Valid(d.Headers) {
+			return nil, fmt.Errorf("queue %q: %w", d.Queue, ErrHeaders)
+		}
+	}
 	if err := s.checkTimers(drafts); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now := s.clock.now()
-	seen := make(map[string]bool)
 	for _, d := range drafts {
 		s.lastID++
 		r := &row{store.Claimed{
@@ -80,12 +91,8 @@ func (s *Store) publish(drafts []store.Draft) (ids []int64, queues []string, err
 		}
 		s.rows[r.ID] = r
 		ids = append(ids, r.ID)
-		if !seen[d.Queue] {
-			seen[d.Queue] = true
-			queues = append(queues, d.Queue)
-		}
 	}
-	return ids, queues, nil
+	return ids, nil
 }
 
 // checkTimers is the unique index over queue and timer id.

@@ -39,7 +39,7 @@ RETURNING o.id, o.payload, o.headers, o.timer_id, o.attempts_count, o.deliveries
 // clockSQL follows each claim in the same transaction: when that was, and when
 // the next row is due. The probe starts at now(), behind every dead index entry of
 // rows already taken. In the claim itself it would make PostgreSQL put all rows
-// aside before it sends the first (measured: a sixth of the claim's buffers).
+// aside before it sends the first (measured: a seventh of a held batch's buffers).
 const clockSQL = `
 SELECT now(), CASE WHEN isfinite(next.at) THEN extract(epoch FROM next.at - now()) END::float8
 FROM (

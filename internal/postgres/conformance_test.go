@@ -20,6 +20,17 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return newHarness(t) })
 }
 
+func TestModel(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	storetest.RunModel(t, func(t *testing.T) storetest.Harness {
+		if _, err := h.pool.Exec(t.Context(), "TRUNCATE outbox, outbox_dlq"); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	})
+}
+
 // harness joins the suite of the lease contract.
 type harness struct {
 	pool  *pgxpool.Pool
@@ -140,4 +151,26 @@ func (h harness) Lock(ctx context.Context, ids ...int64) (func() error, error) {
 		return nil, err
 	}
 	return func() error { return tx.Rollback(ctx) }, nil
+}
+
+func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added bool, err error) {
+	err = pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error {
+		w, err := h.table.ScheduleTimer(ctx, tx, &d)
+		if id, added = w.ID, w.ID != 0; w.Found != nil {
+			id = w.Found.ID
+		}
+		return err
+	})
+	return id, added, err
+}
+
+func (h harness) Cancel(ctx context.Context, queue, timerID string) (id int64, done bool, err error) {
+	err = pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error {
+		w, err := h.table.CancelTimer(ctx, tx, queue, timerID)
+		if done = w.ID != 0; w.Found != nil {
+			id = w.Found.ID
+		}
+		return err
+	})
+	return id, done, err
 }

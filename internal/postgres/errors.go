@@ -7,6 +7,7 @@ const (
 	undefinedTable  = "42P01"
 	undefinedSchema = "3F000"
 	notPermitted    = "42501"
+	readOnly        = "25006"
 )
 
 // state is the SQLSTATE of an error: both pgx and lib/pq have the method.
@@ -27,12 +28,17 @@ func IsMissingTable(err error) bool {
 // IsDenied reports whether a statement failed for want of a privilege.
 func IsDenied(err error) bool { return state(err) == notPermitted }
 
+// IsReadOnly reports whether a statement failed because the server, or the
+// session, takes no writes: as a rule a standby that was the primary before, or
+// will be. Another connection may get to the primary.
+func IsReadOnly(err error) bool { return state(err) == readOnly }
+
 // IsRefusal reports whether the server itself refused a statement because of
 // what it says, as opposed to a lost connection, a shutdown (class 57), a lack of
-// resources (53) or a conflict with others (40).
+// resources (53), a conflict with others (40) or a standby.
 func IsRefusal(err error) bool {
 	s := state(err)
-	if len(s) != 5 {
+	if len(s) != 5 || s == readOnly {
 		return false
 	}
 	switch s[:2] {

@@ -21,8 +21,8 @@ DELETE FROM {outbox}
 WHERE id = ANY($1::bigint[]) AND acquired_token IS NOT DISTINCT FROM $2::uuid
 RETURNING id`
 
-// ackEachSQL deletes rows of many claims. It descends the index once a row
-// (measured: 7.0 buffers a message, where ackSQL takes 1.2 for a large batch).
+// ackEachSQL deletes rows of many claims (measured: 1.1 to 1.3 times as long as
+// ackSQL for 1,000 rows).
 const ackEachSQL = `
 DELETE FROM {outbox} AS o
 USING unnest($1::bigint[], $2::uuid[]) AS mine(id, token)

@@ -63,6 +63,7 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 		err = closed
 	}
 	if err != nil {
+		s.failed(err)
 		return store.Exchanged{}, fmt.Errorf("settle %d and claim from %d queues in %s: %w", len(outcomes), len(claims), s.table, err)
 	}
 	return done, nil
@@ -195,7 +196,16 @@ func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx
 	if closed := res.Close(); err == nil {
 		err = closed
 	}
+	s.failed(err)
 	return err
+}
+
+// failed gives up the connections to a server that takes no writes: after a
+// failover a pool may be full of them, and none breaks by itself.
+func (s *Store) failed(err error) {
+	if pool, ok := s.db.(interface{ Reset() }); ok && IsReadOnly(err) {
+		pool.Reset()
+	}
 }
 
 // appendFirst collects the first column of all rows.

@@ -32,6 +32,7 @@ type timerStatements struct {
 	schedule, scheduleMany, find    string
 	reschedule, rearm, cancel, drop string
 	list, get, count, nextDue       string
+	messages                        string
 }
 
 func fillTimers(fill func(string) string) timerStatements {
@@ -44,6 +45,7 @@ func fillTimers(fill func(string) string) timerStatements {
 		cancel:       fill(cancelTimerSQL),
 		drop:         fill(cancelTimersSQL),
 		list:         fill(listTimersSQL),
+		messages:     fill(listMessagesSQL),
 		get:          fill(getTimerSQL),
 		count:        fill(countTimersSQL),
 		nextDue:      fill(nextTimerSQL),

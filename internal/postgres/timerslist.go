@@ -143,22 +143,43 @@ func (t *Table) ListTimers(ctx context.Context, db Rower, f TimerFilter, beyond 
 	if err := db.QueryRow(ctx, t.sql.timers.list, args...).Scan(&rows, &payloads); err != nil || rows == nil {
 		return nil, err
 	}
+	return readStored(*rows, payloads)
+}
+
+// readStored takes rows and their payloads apart.
+func readStored(rows string, payloads []byte) ([]StoredTimer, error) {
 	var raw []json.RawMessage
-	if err := json.Unmarshal([]byte(*rows), &raw); err != nil {
-		return nil, fmt.Errorf("read a page of timers: %w", err)
+	if err := json.Unmarshal([]byte(rows), &raw); err != nil {
+		return nil, fmt.Errorf("read rows: %w", err)
 	}
 	out := make([]StoredTimer, len(raw))
 	for i := range raw {
 		n, err := out[i].read(raw[i])
 		if err != nil {
-			return nil, fmt.Errorf("read a timer: %w", err)
+			return nil, fmt.Errorf("read a row: %w", err)
 		}
 		if n > len(payloads) {
-			return nil, fmt.Errorf("read a timer: %d bytes of its payload are missing", n-len(payloads))
+			return nil, fmt.Errorf("read a row: %d bytes of its payload are missing", n-len(payloads))
 		}
 		out[i].Payload, payloads = payloads[:n:n], payloads[n:]
 	}
 	return out, nil
+}
+
+// listMessagesSQL reads all of a queue, which is for tests: no index is in this
+// order, and there is no limit.
+var listMessagesSQL = `
+SELECT json_agg(` + timerFieldsSQL + ` ORDER BY o.id)::text, string_agg(o.payload, ''::bytea ORDER BY o.id)
+FROM {outbox} AS o WHERE o.queue = $1::text`
+
+// ListMessages returns all messages of a queue that db sees, timers too, by id.
+func (t *Table) ListMessages(ctx context.Context, db Rower, queue string) ([]StoredTimer, error) {
+	var rows *string
+	var payloads []byte
+	if err := db.QueryRow(ctx, t.sql.timers.messages, queue).Scan(&rows, &payloads); err != nil || rows == nil {
+		return nil, err
+	}
+	return readStored(*rows, payloads)
 }
 
 // GetTimer reads one timer; nil: there is none.
