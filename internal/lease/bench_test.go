@@ -15,23 +15,19 @@ import (
 )
 
 // endless is a store that costs next to nothing: it makes up rows when they are
-// claimed and believes all outcomes. Only the pump calls it.
-type endless struct {
-	left    int // rows not yet claimed
-	settled []int64
-}
+// claimed and believes all outcomes.
+type endless struct{ left atomic.Int64 } // rows not yet claimed
 
 func (s *endless) Exchange(_ context.Context, outcomes []store.Outcome, claims []store.Claim) (store.Exchanged, error) {
-	s.settled = s.settled[:0]
-	for _, o := range outcomes {
-		s.settled = append(s.settled, o.ID)
+	done := store.Exchanged{Settled: make([]int64, len(outcomes))}
+	for i, o := range outcomes {
+		done.Settled[i] = o.ID
 	}
-	done := store.Exchanged{Settled: s.settled}
 	for _, c := range claims {
-		b := store.Batch{Messages: make([]store.Claimed, min(c.Limit, s.left))}
+		left := s.left.Add(-int64(c.Limit)) + int64(c.Limit)
+		b := store.Batch{Messages: make([]store.Claimed, max(0, min(int64(c.Limit), left)))}
 		for i := range b.Messages {
-			s.left--
-			b.Messages[i].Lease = store.Lease{ID: int64(s.left), Token: c.Token}
+			b.Messages[i].Lease = store.Lease{ID: left - int64(i), Token: c.Token}
 		}
 		done.Batches = append(done.Batches, b)
 	}
@@ -50,7 +46,9 @@ func BenchmarkEngine(b *testing.B) {
 	for _, kind := range []string{"none", "memory"} {
 		for _, size := range []struct{ concurrency, batch int }{{1, 1}, {16, 1}, {2, 100}} {
 			b.Run(fmt.Sprintf("store=%s/concurrency=%d/batch=%d", kind, size.concurrency, size.batch), func(b *testing.B) {
-				var s store.Store = &endless{left: b.N}
+				made := &endless{}
+				made.left.Store(int64(b.N))
+				var s store.Store = made
 				if kind == "memory" {
 					s = filled(b)
 				}
