@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,9 +31,12 @@ func configure(dir string, set settings) (err error) {
 	parameters := []parameter{
 		{"listen_addresses", ""},                     // no port to clash, nothing to reach from outside
 		{"unix_socket_directories", `"` + dir + `"`}, // a list, in which a comma would part it
-		{"port", "5432"},
+		{"port", strconv.Itoa(set.socketPort())},
 		{"timezone", "UTC"},
 		{"log_timezone", "UTC"},
+	}
+	if set.port != 0 {
+		parameters = append(parameters, parameter{"listen_addresses", "127.0.0.1"})
 	}
 	if !set.durable {
 		parameters = slices.Concat(parameters, quick)

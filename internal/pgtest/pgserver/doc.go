@@ -20,7 +20,7 @@
 //
 // Where none does, the error names everything that was tried and how to install a server.
 //
-// A server of our own (all but DATABASE_URL) listens on a Unix socket in a private folder only. It ends, and its folder
+// A server of our own (all but DATABASE_URL) listens on a Unix socket in a private folder only, unless [OnPort] says more. It ends, and its folder
 // goes, when Close is called and also when the process ends without calling it, however it ends: a small /bin/sh
 // supervisor holds the other end of a pipe and cleans up when the pipe does. Run as root, the server runs as the user
 // postgres, else nobody, because PostgreSQL refuses root.

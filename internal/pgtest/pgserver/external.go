@@ -16,6 +16,9 @@ const connectLimit = 10 * time.Second
 
 // connect takes the server at DATABASE_URL.
 func connect(ctx context.Context, url string, set settings) (_ *Server, err error) {
+	if set.port != 0 {
+		return nil, errors.New("OnPort: the server at DATABASE_URL is not ours")
+	}
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, url)

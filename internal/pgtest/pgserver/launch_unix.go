@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,7 +52,10 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 	if err := configure(f.path, set); err != nil {
 		return nil, fmt.Errorf("configuring the server: %w", err)
 	}
-	if err := run(ctx, f, in); err != nil {
+	if err := f.begin(); err != nil {
+		return nil, err
+	}
+	if err := ready(ctx, f, in, 0); err != nil {
 		if ctx.Err() == nil && len(set.config) == 0 {
 			// Perhaps the cached data directory is at fault, as after a crash of the machine.
 			err = errors.Join(err, c.forget(in))
@@ -60,7 +65,11 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 	if err := unsetLeaking(); err != nil {
 		return nil, err
 	}
-	s := &Server{dsn: dsnIn(f.path), stop: f.end}
+	s := &Server{
+		dsn:     dsnIn(f.path, set.socketPort()),
+		stop:    f.end,
+		restart: func(ctx context.Context) error { return restart(ctx, f, in) },
+	}
 	conn, err := pgx.Connect(ctx, s.dsn)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the server just started: %w", err)
@@ -73,24 +82,56 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 	return s, nil
 }
 
-// run starts the server and waits until it accepts connections, which it says in its pid file, for pg_ctl to see.
-func run(ctx context.Context, f *folder, in installation) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("not ready after %v", startLimit))
-	defer cancel()
+func restart(ctx context.Context, f *folder, in installation) error {
+	before, err := postmaster(f)
+	if err != nil {
+		return err
+	}
 	if err := f.begin(); err != nil {
 		return err
 	}
+	if err := f.forgotten(ctx); err != nil {
+		return err
+	}
+	return ready(ctx, f, in, before)
+}
+
+// ready waits until the server accepts connections, which it says in its pid file, for pg_ctl to see. The one with the pid
+// before is not meant.
+func ready(ctx context.Context, f *folder, in installation, before int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("not ready after %v", startLimit))
+	defer cancel()
 	return f.await(ctx, "postgres in "+in.bin, func() bool {
-		pid, err := os.ReadFile(filepath.Join(f.path, dataName, "postmaster.pid"))
-		lines := strings.Split(string(pid), "\n")
-		return err == nil && len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
+		lines, err := pidFile(f)
+		if err != nil || len(lines) <= 7 || strings.TrimSpace(lines[7]) != "ready" {
+			return false
+		}
+		pid, err := strconv.Atoi(lines[0])
+		return err == nil && pid != before
 	})
 }
 
-func dsnIn(dir string) string {
+// postmaster is the pid of the server that runs, 0 where none does.
+func postmaster(f *folder) (int, error) {
+	lines, err := pidFile(f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(lines[0])
+}
+
+func pidFile(f *folder) (lines []string, err error) {
+	text, err := os.ReadFile(filepath.Join(f.path, dataName, "postmaster.pid"))
+	return strings.Split(string(text), "\n"), err
+}
+
+func dsnIn(dir string, port int) string {
 	q := url.Values{
 		"host":                 {dir},
-		"port":                 {"5432"},
+		"port":                 {strconv.Itoa(port)},
 		"sslmode":              {"disable"},
 		"target_session_attrs": {"any"}, // PGTARGETSESSIONATTRS would do its own
 	}

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -16,6 +17,7 @@ func (o option) apply(s *settings) { o(s) }
 type settings struct {
 	bin     string
 	durable bool
+	port    int // of 127.0.0.1; 0: none
 	config  []parameter
 }
 
@@ -32,8 +34,14 @@ func newSettings(opts []Option) settings {
 
 var parameterName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
 
+// socketPort is the port in the name of the server's socket. Every server has a folder of its own, so it need not differ.
+func (s settings) socketPort() int { return cmp.Or(s.port, 5432) }
+
 // check refuses what would be more, or less, than one line of postgresql.conf.
 func (s settings) check() error {
+	if s.port < 0 || s.port > 65535 {
+		return fmt.Errorf("OnPort(%d): no port", s.port)
+	}
 	for _, p := range s.config {
 		if !parameterName.MatchString(p.name) || strings.ContainsAny(p.value, "\r\n\x00") {
 			return fmt.Errorf("Config(%q, %q): no parameter of postgresql.conf", p.name, p.value)
@@ -53,6 +61,13 @@ func Bin(dir string) Option {
 // named by DATABASE_URL is only checked to have fsync on. Repeating it changes nothing.
 func Durable() Option {
 	return option(func(s *settings) { s.durable = true })
+}
+
+// OnPort has the server accept TCP connections on that port of 127.0.0.1 too, for what cannot use its Unix socket, such as
+// a proxy. They need no password. The default, and 0, is the socket alone. A server named by DATABASE_URL is refused, for
+// nobody knows where it is reached. The last of several holds.
+func OnPort(port int) Option {
+	return option(func(s *settings) { s.port = port })
 }
 
 // Config sets a parameter of postgresql.conf, such as Config("max_connections", "50"), over the package's own choice. A

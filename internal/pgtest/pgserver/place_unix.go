@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// socketName is the server's socket in its folder. The port is only a part of its name: every server has its own.
-	socketName = ".s.PGSQL.5432"
+	// socketName is as long as the name of the server's socket in its folder can be: its port is a part of it.
+	socketName = ".s.PGSQL.65535"
 	// socketLimit is the longest path of a socket: 104 bytes on macOS and the BSDs, 108 on Linux, with a zero at the end.
 	socketLimit = 103
 	// memoryNeeded is the room a folder in memory must have. Containers often give 64 MB, which one test can fill.

@@ -2,6 +2,7 @@ package pgserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -15,7 +16,8 @@ type Server struct {
 	origin   string
 	version  version
 	external bool
-	stop     func() error // ends a server of our own; idempotent
+	stop     func() error                // ends a server of our own; idempotent
+	restart  func(context.Context) error // nil for a server that is not ours
 
 	mu        sync.Mutex
 	templates map[string]func() (string, error) // by schema
@@ -61,6 +63,20 @@ func (s *Server) Origin() string { return s.origin }
 // Close ends a server of our own at once, whoever is connected, and returns when its processes and its folder are gone. A
 // server named by DATABASE_URL is left alone. Further calls wait for the first and return its result.
 func (s *Server) Close() error { return s.stop() }
+
+// Restart stops a server of our own as a crash would, in PostgreSQL's immediate mode, and starts it again: it returns when
+// that accepts connections, once it has recovered. Where it had ended by itself, it is started. Every connection is lost. It
+// is for tests of what survives, so the server should be [Durable]. A server named by DATABASE_URL is left alone, which is
+// an error. Calls at the same time, and with Close, are the caller's to avoid.
+func (s *Server) Restart(ctx context.Context) error {
+	if s.restart == nil {
+		return errors.New("pgserver: restart: the server is not ours")
+	}
+	if err := s.restart(ctx); err != nil {
+		return fmt.Errorf("pgserver: restart: %w", err)
+	}
+	return nil
+}
 
 // identify asks the server for its version.
 func (s *Server) identify(ctx context.Context, conn *pgx.Conn) error {

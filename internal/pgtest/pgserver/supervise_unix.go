@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,12 +69,30 @@ func (f *folder) supervise(command []string) (err error) {
 	return nil
 }
 
-// begin starts the folder's command.
+// begin starts the folder's command. Where it runs, it is stopped first, at once.
 func (f *folder) begin() error {
 	if _, err := f.pipe.WriteString("go\n"); err != nil {
 		return fmt.Errorf("starting a command in %s: %w", f.path, err)
 	}
 	return nil
+}
+
+// forgotten waits until the end of a command, where it ended by itself before begin was called again, is no longer told.
+func (f *folder) forgotten(ctx context.Context) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(filepath.Join(f.path, exitName)); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-f.gone:
+			return fmt.Errorf("the supervisor in %s was killed", f.path)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
 }
 
 // await waits for the command called name: until ready says so, or for its end with status 0 where ready is nil. Its end
