@@ -42,6 +42,7 @@ var (
 	ErrLeaseLost = lease.ErrLost
 	// ErrShutdown says that the worker stops and the grace period is over. An
 	// error returned after it is no failed attempt: the message is handed back.
+	// What Snooze, Discard and Undecodable say holds all the same.
 	ErrShutdown = lease.ErrShutdown
 )
 

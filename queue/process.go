@@ -181,13 +181,7 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 	if err == nil {
 		return store.Outcome{Kind: store.Ack}
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrShutdown) {
-		p.log.Debug("handler was cancelled by shutdown; the message is handed back", p.about(d))
-		return store.Outcome{Kind: store.Release}
-	} else if errors.Is(cause, lease.ErrLost) {
-		// Its own lease, whose outcome is not written; or another's of its batch.
-		return store.Outcome{Kind: store.Release}
-	}
+	// These say what is to become of the message, whatever has become of the context meanwhile.
 	var (
 		snooze      *snoozeError
 		discard     *discardError
@@ -202,6 +196,15 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 		return store.Outcome{Kind: store.Ack}
 	case errors.As(err, &undecodable):
 		return p.bury(d, ReasonDecodeError, err)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrShutdown) {
+		p.log.Debug("handler was cancelled by shutdown; the message is handed back", p.about(d))
+		return store.Outcome{Kind: store.Release}
+	} else if errors.Is(cause, lease.ErrLost) {
+		// Its own lease, whose outcome is not written; or another's of its batch.
+		return store.Outcome{Kind: store.Release}
+	}
+	switch {
 	case errors.As(err, &permanent):
 		return p.bury(d, ReasonRetryTerminal, err)
 	case p.set.ack == RejectOnError:

@@ -242,6 +242,50 @@ func TestHandler_ReadsStrangeHeaders(t *testing.T) {
 	}
 }
 
+func TestHandler_WhatItSaysHoldsDuringShutdown(t *testing.T) {
+	t.Parallel()
+	errOops := errors.New("oops")
+	tests := []struct {
+		name string
+		says error
+		// What is left: rows that are due at once, rows that are put off, dead letters.
+		due, off, dead int
+	}{
+		{"Discard", queue.Discard("no longer wanted"), 0, 0, 0},
+		{"Snooze", queue.Snooze(time.Hour), 0, 1, 0},
+		{"Undecodable", queue.Undecodable(errOops), 0, 0, 1},
+		{"Nil", nil, 0, 0, 0},
+		{"Error", errOops, 1, 0, 0},
+		{"Permanent", queue.Permanent(errOops), 1, 0, 0}, // its error may be the cancelled context's
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			db := newDB(t)
+			orders := typed.NewQueue[order]("orders")
+			running := make(chan struct{})
+			stop := start(t, db.Pool, queue.Grace(0), orders.Handle(func(ctx context.Context, _ order) error {
+				close(running)
+				<-ctx.Done()
+				return test.says
+			}))
+			commit(t, db.Pool, func(tx pgx.Tx) error {
+				_, err := orders.Publish(t.Context(), tx, order{ID: 1})
+				return err
+			})
+			next(t, running)
+			is.NoErr(stop())
+
+			var due, off, attempts, dead int
+			is.NoErr(db.Pool.QueryRow(t.Context(), `SELECT
+				count(*) FILTER (WHERE next_attempt_at <= now()), count(*) FILTER (WHERE next_attempt_at > now()),
+				coalesce(sum(attempts_count), 0)::int, (SELECT count(*) FROM outbox_dlq) FROM outbox`).Scan(&due, &off, &attempts, &dead))
+			is.Equal([]int{due, off, attempts, dead}, []int{test.due, test.off, 0, test.dead})
+		})
+	}
+}
+
 func TestMaxDeliveries_EndsAMessageThatKillsItsWorkers(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
