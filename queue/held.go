@@ -22,7 +22,7 @@ const (
 	idleSlack = 5 * time.Second
 	// unburied is when a message is tried again whose dead letter could not be
 	// written.
-	unburied = time.Minute
+	unburied = 15 * time.Second
 )
 
 // hold is the engine's callback of [Queue.HandleBatchTx]: it locks due rows,
