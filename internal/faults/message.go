@@ -35,7 +35,7 @@ const (
 	outcomeCancelled = "cancelled" // the context ended
 )
 
-// succeeds says whether the message is over, and well, after this outcome.
+// successes are the outcomes after which a message is over, and well.
 const successes = `('ok', 'discard')`
 
 // failures are the outcomes that count as an attempt.

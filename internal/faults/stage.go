@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -163,5 +162,3 @@ func (s *stage) count(name string) {
 	defer s.mu.Unlock()
 	s.injected[name]++
 }
-
-func (s *stage) journals() string { return filepath.Clean(s.dir) }
