@@ -22,7 +22,7 @@ var (
 	// the envelope needs.
 	ErrInvalidHeader = errors.New("invalid header")
 	// ErrInvalidName says that a queue's name is empty, longer than 255
-	// characters, or not valid text.
+	// characters, not valid text, or taken; see [New].
 	ErrInvalidName = errors.New("invalid queue name")
 	// ErrInvalidDelay says that a delay is below zero or above [MaxDelay].
 	ErrInvalidDelay = errors.New("invalid delay")

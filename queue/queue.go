@@ -25,7 +25,7 @@ type Queue struct {
 }
 
 // New names a queue in the zero [Outbox]. A name that is empty, longer than 255
-// characters or not valid text is kept, and every call on the queue, and
+// characters, not valid text, or "letterbox.paused" is kept, and every call on the queue, and
 // [NewWorker], return [ErrInvalidName].
 func New(name string) Queue {
 	return Queue{name: name, err: checkName(name)}.In(Outbox{}).MaxBytes(DefaultMaxBytes)
@@ -103,6 +103,8 @@ func checkName(name string) error {
 	switch n := utf8.RuneCountInString(name); {
 	case n == 0:
 		return fmt.Errorf("%w: it is empty", ErrInvalidName)
+	case name == postgres.PausedQueue:
+		return fmt.Errorf("%w: %q stands for the queues that are paused", ErrInvalidName, name)
 	case n > maxName:
 		return fmt.Errorf("%w: %.20q... has %d characters, the limit is %d", ErrInvalidName, name, n, maxName)
 	}

@@ -97,3 +97,10 @@ func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added b
 func (h harness) Cancel(ctx context.Context, queue, timerID string) (id int64, done bool, err error) {
 	return h.outbox.Cancel(ctx, queue, timerID)
 }
+
+func (h harness) Pause(_ context.Context, queue string) (bool, error) {
+	return h.outbox.Pause(queue), nil
+}
+func (h harness) Resume(_ context.Context, queue string) (bool, error) {
+	return h.outbox.Resume(queue), nil
+}

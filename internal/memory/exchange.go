@@ -78,6 +78,12 @@ func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
 	if q == nil {
 		return batch
 	}
+	if q.paused {
+		if c.ExpiredAfter <= 0 { // what is due already brings nothing
+			batch.NextDue, batch.HasNext = q.nextDue(max(floor(c.Since), now.UnixMicro()+1), now)
+		}
+		return batch
+	}
 	var found []*row
 	if c.ExpiredAfter > 0 {
 		found = s.expired(q, c, now)

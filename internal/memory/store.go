@@ -49,6 +49,7 @@ type queue struct {
 	pending index // rows that nobody holds, by due time and id
 	leased  index // rows under lease, by the lease's start and id
 	timers  map[string]int64
+	paused  bool // claims get nothing
 }
 
 // Option is a setting of [New].

@@ -30,6 +30,7 @@ WHERE o.ctid = ANY (ARRAY(
   SELECT ctid FROM {outbox}
   WHERE queue = $1 AND acquired_token IS NULL
     AND next_attempt_at <= now() AND next_attempt_at >= $4::timestamptz
+    AND {unpaused}
   ORDER BY next_attempt_at
   LIMIT $2
   FOR UPDATE SKIP LOCKED))
@@ -57,6 +58,7 @@ WHERE o.ctid = ANY (ARRAY(
   SELECT ctid FROM {outbox}
   WHERE queue = $1 AND acquired_token IS NOT NULL
     AND acquired_at < now() - make_interval(secs => $4::float8)
+    AND {unpaused}
   ORDER BY acquired_at
   LIMIT $2
   FOR UPDATE SKIP LOCKED))

@@ -174,3 +174,11 @@ func (h harness) Cancel(ctx context.Context, queue, timerID string) (id int64, d
 	})
 	return id, done, err
 }
+
+func (h harness) Pause(ctx context.Context, queue string) (bool, error) {
+	return h.table.Pause(ctx, h.pool, queue)
+}
+
+func (h harness) Resume(ctx context.Context, queue string) (bool, error) {
+	return h.table.Resume(ctx, h.pool, queue)
+}

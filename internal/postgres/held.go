@@ -35,6 +35,7 @@ SELECT id, acquired_token, payload, headers, timer_id, attempts_count, deliverie
 FROM {outbox}
 WHERE queue = $1 AND acquired_token IS NULL
   AND next_attempt_at <= now() AND next_attempt_at >= $3::timestamptz
+  AND {unpaused}
 ORDER BY next_attempt_at
 LIMIT $2
 FOR UPDATE SKIP LOCKED`
@@ -47,6 +48,7 @@ SELECT id, acquired_token, payload, headers, timer_id, attempts_count, deliverie
 FROM {outbox}
 WHERE queue = $1 AND acquired_token IS NOT NULL
   AND acquired_at < now() - make_interval(secs => $3::float8)
+  AND {unpaused}
 ORDER BY acquired_at
 LIMIT $2
 FOR UPDATE SKIP LOCKED`

@@ -114,6 +114,9 @@ func TestPlans_UseTheIndexes(t *testing.T) {
 				if strings.Contains(plan, "Seq Scan on outbox") {
 					t.Errorf("%s reads the whole table:\n%s", tt.name, plan)
 				}
+				if strings.HasPrefix(tt.name, "claim") && !strings.Contains(plan, "One-Time Filter") {
+					t.Errorf("%s asks for each row whether the queue is paused:\n%s", tt.name, plan)
+				}
 				if strings.HasPrefix(tt.name, "claim") && strings.Contains(plan, "Sort") {
 					t.Errorf("%s sorts the backlog:\n%s", tt.name, plan)
 				}

@@ -124,6 +124,7 @@ type statements struct {
 	bury, extend, giveBack               string
 	ackOne, hold, holdExpired, holdAgain string
 	look                                 string
+	pause, resume, paused                string
 	letters                              letterStatements
 	timers                               timerStatements
 }
@@ -134,7 +135,9 @@ func (t *Table) statements() statements {
 		"{dlq}", t.deadLetters(),
 		"{outbox_regclass}", literal(t.outbox()),
 	)
-	fill := func(sql string) string { return t.telling(places.Replace(sql)) }
+	fill := func(sql string) string {
+		return t.telling(places.Replace(strings.ReplaceAll(sql, "{unpaused}", unpausedSQL)))
+	}
 	return statements{
 		publishOne:   fill(publishOneSQL),
 		publishMany:  fill(publishManySQL),
@@ -149,6 +152,9 @@ func (t *Table) statements() statements {
 		extend:       fill(extendSQL),
 		giveBack:     fill(giveBackSQL),
 		look:         fill(lookSQL),
+		pause:        fill(pauseSQL),
+		resume:       fill(resumeSQL),
+		paused:       fill(pausedSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),

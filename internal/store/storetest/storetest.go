@@ -27,6 +27,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"return", returnScenarios()},
 		{"look", lookScenarios()},
 		{"message", messageScenarios()},
+		{"paused", pausedScenarios()},
 		{"locked", lockedScenarios()},
 		{"concurrent", concurrentScenarios()},
 	}

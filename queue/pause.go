@@ -1,0 +1,75 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/letterbox-go/letterbox/internal/postgres"
+)
+
+// Pause stops the delivery of the queue, by every worker, from the commit of tx
+// on: claims get nothing any more. Publishing, timers and recurring work go on,
+// and their messages wait. What a worker has claimed before is still handled, by
+// default no more than some 100 ms of work; see [Prefetch]. It lasts until
+// [Queue.Resume], whatever is restarted meanwhile.
+//
+// It returns false where the queue was paused already. Errors are [ErrNoTransaction],
+// [ErrNoTable], what is wrong with the queue, or the database's. It takes the rights
+// to INSERT and SELECT on the table.
+func (q Queue) Pause(ctx context.Context, tx Tx) (changed bool, err error) {
+	return q.mark(ctx, tx, "pause", (*postgres.Table).Pause)
+}
+
+// Resume undoes [Queue.Pause] with the commit of tx, and wakes the workers. It
+// returns false where the queue was not paused. It takes the rights to SELECT and
+// DELETE on the table.
+func (q Queue) Resume(ctx context.Context, tx Tx) (changed bool, err error) {
+	return q.mark(ctx, tx, "resume", (*postgres.Table).Resume)
+}
+
+func (q Queue) mark(ctx context.Context, tx Tx, what string,
+	mark func(*postgres.Table, context.Context, postgres.Rower, string) (bool, error)) (changed bool, err error) {
+	t, err := q.Table()
+	if err == nil {
+		err = Atomic(ctx, tx, t, false, func(tx postgres.Rower) error {
+			changed, err = mark(t, ctx, tx, q.name)
+			return err
+		})
+	}
+	if err != nil {
+		return false, fmt.Errorf("%s queue %q: %w", what, q.name, err)
+	}
+	return changed, nil
+}
+
+// Pause is a queue that is paused.
+type Pause struct {
+	Queue string
+	Since time.Time
+}
+
+// Reader is what an outbox is looked at on: a *pgxpool.Pool, a *pgx.Conn, or any
+// [Tx], whose own changes are then seen too.
+type Reader interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Paused lists the queues that are paused, by name.
+func (o Outbox) Paused(ctx context.Context, db Reader) ([]Pause, error) {
+	t, err := o.Bind()
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Paused(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("list paused queues of %s: %w", t, explain(t, err))
+	}
+	all := make([]Pause, len(rows))
+	for i, r := range rows {
+		all[i] = Pause(r)
+	}
+	return all, nil
+}
