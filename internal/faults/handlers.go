@@ -114,15 +114,17 @@ func (h *handlers) several(ctx context.Context, all []*typed.Message[message]) [
 
 // together runs a batch. One message that panics fails all of them.
 func (h *handlers) together(all []*typed.Message[message], held bool, act func(step, *typed.Message[message]) (string, error)) []error {
+	steps := make([]step, len(all))
+	ends := make([]func(string), len(all))
+	for i, m := range all {
+		steps[i], ends[i] = h.begin(m, held)
+	}
 	errs := make([]error, len(all))
 	outcomes := make([]string, len(all))
-	ends := make([]func(string), len(all))
 	panics := false
 	for i, m := range all {
-		s, end := h.begin(m, held)
-		ends[i] = end
-		outcomes[i], errs[i] = act(s, m)
-		panics = panics || s == stepPanic && errs[i] != nil
+		outcomes[i], errs[i] = act(steps[i], m)
+		panics = panics || steps[i] == stepPanic && errs[i] != nil
 	}
 	for i, end := range ends {
 		if panics {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -62,7 +63,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	f.DurationVar(&set.lasts, "for", time.Minute, "how long faults are injected")
 	f.Uint64Var(&set.seed, "seed", 0, "what faults and load follow from; 0: a new one")
 	f.IntVar(&set.workers, "workers", 4, "how many worker processes")
-	f.IntVar(&set.rate, "rate", 400, "how many messages are published in a second")
+	f.IntVar(&set.rate, "rate", 300, "how many messages are published in a second")
 	f.BoolVar(&set.sabotage, "sabotage", false, "take the guard of the lease token out of the workers' statements: the audit must find it")
 	f.BoolVar(&set.keep, "keep", false, "keep journals and logs")
 	only := f.String("only", "", "inject only the kinds that hold one of these words, with commas between")
@@ -215,22 +216,25 @@ func (s *stage) injectAll(ctx context.Context, progress io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// settleLimit is how long it may take until nothing is left, once all is well. What is left then is a finding.
-const settleLimit = 2 * time.Minute
+// settleLimit is how long nothing may happen, once all is well, while something is left. That is a finding then.
+const settleLimit = time.Minute
 
+// settle waits until nothing is left.
 func (s *stage) settle(ctx context.Context) (left int64, err error) {
-	limit, cancel := context.WithTimeout(ctx, settleLimit)
-	defer cancel()
+	least, at := int64(math.MaxInt64), time.Now()
 	for {
 		err := s.insist(ctx, func(ctx context.Context) error {
 			return s.admin.QueryRow(ctx, `SELECT count(*) FROM outbox`).Scan(&left)
 		})
-		if err != nil || left == 0 {
+		if err != nil || left == 0 || ctx.Err() != nil {
 			return left, err
 		}
-		pause(limit, 200*time.Millisecond)
-		if limit.Err() != nil {
-			return left, context.Cause(ctx) // nil where only the limit is over
+		if left < least {
+			least, at = left, time.Now()
 		}
+		if time.Since(at) > settleLimit {
+			return left, nil
+		}
+		pause(ctx, 200*time.Millisecond)
 	}
 }

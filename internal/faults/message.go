@@ -121,6 +121,11 @@ func draw(r *rand.Rand, key int64) (q typed.Queue[message], m message, poison bo
 	case plain.Name():
 		poison = r.IntN(poisonOneIn) == 0
 		m.Do = scripts.pick(r)
+	case batch.Name(), batchTx.Name():
+		m.Do = scripts.pick(r)
+		if s := m.now(1); (s == stepBlock || s == stepStubborn) && r.IntN(10) != 0 {
+			m.Do = []step{stepOK} // a whole batch waits for each of them
+		}
 	default:
 		m.Do = scripts.pick(r)
 	}

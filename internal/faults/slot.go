@@ -35,11 +35,12 @@ type slot struct {
 
 // process is a worker process.
 type process struct {
-	cmd  *exec.Cmd
-	name string
-	in   io.WriteCloser
-	gone chan struct{} // closed once it has ended
-	err  error         // then
+	cmd     *exec.Cmd
+	name    string
+	journal string
+	in      io.WriteCloser
+	gone    chan struct{} // closed once it has ended
+	err     error         // then
 }
 
 // start begins a process in the slot.
@@ -48,9 +49,9 @@ func (s *slot) start(skew time.Duration) error {
 	defer s.mu.Unlock()
 	s.started++
 	p := &process{name: fmt.Sprintf("worker-%d.%d", s.number, s.started), gone: make(chan struct{})}
+	p.journal = filepath.Join(s.dir, p.name+journalSuffix)
 	order, err := json.Marshal(workerOrder{
-		Name: p.name, DSN: s.wire.dsn(s.database), ListenDSN: s.ears.dsn(s.database),
-		Journal: filepath.Join(s.dir, p.name+journalSuffix), Skew: skew,
+		Name: p.name, DSN: s.wire.dsn(s.database), ListenDSN: s.ears.dsn(s.database), Journal: p.journal, Skew: skew,
 	})
 	if err != nil {
 		return err
@@ -117,6 +118,12 @@ func (p *process) unexpected() error {
 	return fmt.Errorf("%s ended by itself: %v", p.name, p.err)
 }
 
+// grown says that the process has come as far as listening to signals.
+func (p *process) grown() bool {
+	_, err := os.Stat(p.journal)
+	return err == nil
+}
+
 func (s *slot) note(err error) {
 	if err == nil {
 		return
@@ -145,8 +152,7 @@ func (s *slot) drain() (took time.Duration, err error) {
 	select {
 	case <-p.gone:
 		took = time.Since(began)
-		var exit *exec.ExitError
-		if p.err != nil && !(errors.As(p.err, &exit) && p.unexpected() == nil) {
+		if p.err != nil && p.unexpected() != nil && p.grown() {
 			return took, fmt.Errorf("%s was told to end: %w", p.name, p.err)
 		}
 		return took, nil
