@@ -84,10 +84,9 @@ func skewClock(ctx context.Context, s *stage, f fault) error {
 }
 
 func terminateAll(ctx context.Context, s *stage, _ fault) error {
-	_, err := s.admin.Exec(ctx, `
+	return s.tell(ctx, `
 		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE backend_type = 'client backend' AND application_name <> $1 AND pid <> pg_backend_pid()`, adminName)
-	return err
 }
 
 func crashServer(ctx context.Context, s *stage, _ fault) error {
