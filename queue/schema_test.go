@@ -395,3 +395,22 @@ func TestValidate_SaysThatTheDatabaseCannotBeReached(t *testing.T) {
 	is.True(err != nil && !errors.As(err, &found))
 	is.True(errors.Is(err, context.Canceled))
 }
+
+// PostgreSQL 18 has checks that check nothing.
+func TestValidate_TakesNoCheckThatIsNotEnforced(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t, pgtest.Schema(created(t)))
+	var version int
+	is.NoErr(db.Pool.QueryRow(t.Context(), `SELECT current_setting('server_version_num')::int`).Scan(&version))
+	if version < 180000 {
+		t.Skip("before PostgreSQL 18 every check is enforced")
+	}
+	exec(t, db, `ALTER TABLE outbox DROP CONSTRAINT outbox_lease_ck,
+		ADD CONSTRAINT k CHECK ((acquired_token IS NULL) = (acquired_at IS NULL)) NOT ENFORCED`)
+	var found *queue.SchemaError
+	is.True(errors.As(queue.Outbox{}.Validate(t.Context(), db.Pool), &found))
+	says(t, found, []string{`"public"."outbox": check "outbox_lease_ck" is missing`})
+	exec(t, db, found.Differences[0].Mend)
+	is.NoErr(queue.Outbox{}.Validate(t.Context(), db.Pool))
+}

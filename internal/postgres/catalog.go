@@ -199,30 +199,3 @@ func (c *catalog) elsewhere(name string) string {
 }
 
 func (r *liveRelation) String() string { return quote(r.Schema) + "." + quote(r.Name) }
-
-// leaseSQL asks whether a condition says of every state of a lease what the check
-// does: a lease is whole or there is none. A check that is null is kept.
-const leaseSQL = `
-SELECT COALESCE(bool_and((({condition}) IS NOT FALSE) = ((acquired_token IS NULL) = (acquired_at IS NULL))), false)
-FROM (VALUES (NULL::uuid), ('00000000-0000-0000-0000-000000000000'), ('6f9619ff-8b86-4011-b42d-00cf4fc964ff')) AS t(acquired_token),
-     (VALUES (NULL::timestamptz), ('epoch'), (now()), ('infinity')) AS a(acquired_at)`
-
-// guardsLease runs the checks over the states that a lease can be in.
-func guardsLease(ctx context.Context, tx pgx.Tx, checks []liveCheck) (bool, error) {
-	if len(checks) == 0 {
-		return false, nil
-	}
-	conditions := make([]string, len(checks))
-	for i, k := range checks {
-		conditions[i] = "(" + k.Expr + ") IS NOT FALSE"
-	}
-	var guards bool
-	err := pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error { // a savepoint: it may fail
-		sql := strings.ReplaceAll(leaseSQL, "{condition}", strings.Join(conditions, " AND "))
-		return sub.QueryRow(ctx, sql).Scan(&guards)
-	})
-	if err != nil && state(err) != "" && ctx.Err() == nil {
-		return false, nil // it cannot be run over such values, so it says something else
-	}
-	return guards, err
-}
