@@ -123,7 +123,7 @@ type statements struct {
 	ack, ackEach, reschedule             string
 	bury, extend, giveBack               string
 	ackOne, hold, holdExpired, holdAgain string
-	look                                 string
+	look, ping                           string
 	letters                              letterStatements
 	timers                               timerStatements
 }
@@ -149,6 +149,7 @@ func (t *Table) statements() statements {
 		extend:       fill(extendSQL),
 		giveBack:     fill(giveBackSQL),
 		look:         fill(lookSQL),
+		ping:         fill(pingSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),
