@@ -71,7 +71,8 @@ type QueueHealth struct {
 	Listening bool
 	// LastClaim is when the database last answered a claim, which may have found
 	// nothing, or a look at what is due, which comes at each poll interval even
-	// while no handler is free. Zero: never yet.
+	// while no handler is free. For [Queue.HandleBatchTx] it is when a transaction
+	// has ended. Zero: never yet.
 	LastClaim time.Time
 	// Lag is how late the oldest due message was at LastClaim, by the database's
 	// clock. Zero: none was due.

@@ -9,7 +9,7 @@ import (
 // Part is a kind of thing in a schema.
 type Part string
 
-// Parts.
+// Parts of a schema.
 const (
 	SchemaPart    Part = "schema"
 	TablePart     Part = "table"
@@ -83,7 +83,7 @@ func (t *Table) Inspect(ctx context.Context, tx pgx.Tx) (*Report, error) {
 			}
 			for _, d := range report.Differences[before:] {
 				if d.Missing {
-					report.pending[s.version] = true
+					report.pending[s.Version] = true
 				}
 			}
 		}

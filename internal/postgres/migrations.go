@@ -1,30 +1,32 @@
 package postgres
 
 import (
-	"embed"
-	"fmt"
+	_ "embed"
 	"strings"
 )
 
-// files are the migrations as SQL that runs as it is, for the default names. Each
-// up file can be run again, and leaves what is there as it is: nothing but the
-// catalogs says which of them have run, since other tools may have run them.
-//
-//go:embed migrations/*.sql
-var files embed.FS
+// The migrations are SQL that runs as it is, for the default names. Each way up can
+// be run again, and leaves what is there as it is: nothing but the catalogs says
+// which of them have run, since other tools may have run them.
+var (
+	//go:embed migrations/0001_outbox.up.sql
+	outboxUp string
+	//go:embed migrations/0001_outbox.down.sql
+	outboxDown string
+)
 
-// step is a migration with what it makes. A new one is a pair of files and a line
-// in [steps]; whatever it makes has its name in [Table.places].
+// step is a migration with what it makes.
 type step struct {
-	version int
-	name    string
-	makes   []relation
+	Migration
+	makes []relation
 }
 
 // steps are all migrations, in order. One that has been released is never changed.
+// A new one is a pair of files and an entry here, and whatever it names is in
+// [Table.places].
 func (t *Table) steps() []step {
 	return []step{
-		{1, "outbox", []relation{t.outboxShape(), t.deadLettersShape()}},
+		{Migration{1, "outbox", outboxUp, outboxDown}, []relation{t.outboxShape(), t.deadLettersShape()}},
 	}
 }
 
@@ -45,14 +47,8 @@ func (t *Table) migrations(outbox, deadLetters string) []Migration {
 	steps := t.steps()
 	all := make([]Migration, len(steps))
 	for i, s := range steps {
-		read := func(way string) string {
-			text, err := files.ReadFile(fmt.Sprintf("migrations/%04d_%s.%s.sql", s.version, s.name, way))
-			if err != nil {
-				panic(err) // a file is missing from the build: a test reads them all
-			}
-			return places.Replace(string(text))
-		}
-		all[i] = Migration{Version: s.version, Name: s.name, Up: read("up"), Down: read("down")}
+		all[i] = s.Migration
+		all[i].Up, all[i].Down = places.Replace(s.Up), places.Replace(s.Down)
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -118,13 +119,13 @@ func TestMigrations_ArePlainSQL(t *testing.T) {
 	is.NoErr(err)
 	strange, err := Bind(Names{Schema: "s", Table: "Out'box{dlq}", DeadLetters: `dead\letters`})
 	is.NoErr(err)
-	all, err := files.ReadDir("migrations")
+	all, err := os.ReadDir("migrations")
 	is.NoErr(err)
 	is.Equal(len(all), 2*len(plain.Migrations()))
 	for i, m := range plain.Migrations() {
 		is.Equal(m.Version, i+1)
 		for way, sql := range map[string]string{"up": m.Up, "down": m.Down} {
-			text, err := files.ReadFile(fmt.Sprintf("migrations/%04d_%s.%s.sql", m.Version, m.Name, way))
+			text, err := os.ReadFile(fmt.Sprintf("migrations/%04d_%s.%s.sql", m.Version, m.Name, way))
 			is.NoErr(err)
 			is.Equal(string(text), sql) // for the default names it runs as it is
 		}
