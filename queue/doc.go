@@ -29,6 +29,14 @@
 // policy (see package retry), and [Permanent], [RetryAfter], [Snooze] and
 // [Discard] say more. What has failed for good becomes a dead letter.
 //
+// # The tables
+//
+//	err := queue.Outbox{}.Create(ctx, pool)
+//
+// creates what is missing; [Outbox.Migrations] gives files to a migration tool
+// instead, and [Outbox.Validate] compares the tables with what is needed, whoever
+// made them. [Outbox.Ping] and [Worker.Health] are for health checks.
+//
 // # What holds
 //
 // A worker claims a message by a lease that it extends while the handler runs. A

@@ -29,6 +29,10 @@ var (
 	// ErrNoTable says that the outbox table is not in the database, or not
 	// where the connection's search_path looks. See [Outbox.Create].
 	ErrNoTable = errors.New("the outbox table does not exist")
+	// ErrReadOnly says that the server takes no writes, or the session does not: as
+	// a rule it is a standby, or was the primary until a failover. It comes from
+	// [Outbox.Ping].
+	ErrReadOnly = errors.New("the server takes no writes")
 	// ErrNotMade says that a queue, a draft or a subscription is a zero value
 	// and was not made by its constructor.
 	ErrNotMade = errors.New("zero value: use the constructor")

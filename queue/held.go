@@ -43,7 +43,10 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
 	}
-	held := lease.Held{More: len(batch.Messages) == c.Limit, Messages: len(batch.Messages), NextDue: batch.NextDue, HasNext: batch.HasNext}
+	held := lease.Held{
+		More: len(batch.Messages) == c.Limit, Messages: len(batch.Messages), Lag: lease.Lateness(batch.Messages),
+		NextDue: batch.NextDue, HasNext: batch.HasNext,
+	}
 
 	err = within(ctx, p.set.timeout, func(limited context.Context) error {
 		refused, rows := p.refuseHeld(batch.Messages)

@@ -62,19 +62,9 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// Create creates both tables, their indexes and settings, in one transaction.
-// What is there already is left as it is, so it can be called at each start;
-// processes that start together take turns.
-func (o Outbox) Create(ctx context.Context, db Beginner) error {
-	t, err := o.Bind()
-	if err != nil {
-		return err
-	}
-	return t.Create(ctx, db)
-}
-
-// SQL returns the statements that [Outbox.Create] runs, for a migration tool.
-// Names are quoted in it. The error lists what is wrong with them.
+// SQL returns the statements that create everything, for a migration tool; for
+// one with versions, see [Outbox.Migrations]. Names are quoted in it. The error
+// lists what is wrong with them.
 func (o Outbox) SQL() (string, error) {
 	t, err := o.Bind()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,8 @@ type Worker struct {
 	pool *pgxpool.Pool
 	set  workerSettings
 	subs []configured
+
+	serving atomic.Pointer[serving] // nil before the first Run
 }
 
 // configured is a subscription with all its settings.
@@ -116,6 +119,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for i, g := range groups {
 		engines[i] = w.engine(g, postgres.NewStore(g.table, own), l)
 	}
+	defer w.serve(groups, engines)()
 	listen, stopListening := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopListening()
 	var listener, running sync.WaitGroup

@@ -3,6 +3,7 @@ package readme
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -27,4 +28,18 @@ func Work(ctx context.Context, pool *pgxpool.Pool) error {
 		return err
 	}
 	return worker.Run(ctx)
+}
+
+// Ready answers a readiness probe.
+func Ready(worker *queue.Worker) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		h := worker.Health()
+		if err := h.Err(); err != nil { // it does not run, or cannot reach a queue
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		for _, q := range h.Queues {
+			fmt.Fprintf(w, "%s: listening %t, last claim %s, lag %s\n", q.Queue, q.Listening, q.LastClaim, q.Lag)
+		}
+	}
 }

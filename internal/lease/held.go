@@ -16,8 +16,9 @@ import (
 type Held struct {
 	// More says that there may be more to handle right now.
 	More bool
-	// Messages is how many were handled.
+	// Messages is how many were handled, and Lag how late the oldest of them was.
 	Messages int
+	Lag      time.Duration
 	// NextDue is how long from now the next row becomes due, and HasNext whether
 	// there is one.
 	NextDue time.Duration
@@ -32,6 +33,7 @@ type holder struct {
 	called  chan struct{} // buffered for each goroutine
 	running atomic.Int32  // calls of Hold that have not returned
 	failing atomic.Bool   // the last call failed
+	vitals  vitals
 
 	watching atomic.Bool // one of the goroutines looks again soon
 
@@ -78,11 +80,13 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		}
 		backoff = 0
 		if expired { // what is pending has the next turn
+			h.vitals.well()
 			if held.More {
 				polled = time.Time{}
 			}
 			continue
 		}
+		h.vitals.seen(time.Now(), held.Lag)
 		soon := e.attend(ctx, h, held)
 		if held.More {
 			h.call()
@@ -143,6 +147,7 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 // heldFailed tells of a failure, the first in a row of all the goroutines for
 // people to see, and returns how long to wait.
 func (e *Engine) heldFailed(h *holder, err error, backoff time.Duration) time.Duration {
+	h.vitals.failed(e.cfg.Explain(err))
 	level := slog.LevelDebug
 	if !h.failing.Swap(true) {
 		level = slog.LevelError

@@ -38,7 +38,7 @@ const (
 )
 
 // lane is what the pump knows of one queue. Only the pump's goroutine touches
-// it, but for the fields marked atomic.
+// it, but for the fields marked atomic and the vitals.
 type lane struct {
 	Queue
 	attention
@@ -48,6 +48,7 @@ type lane struct {
 	// batch waits for all of them and not for the first alone.
 	filling sync.Mutex
 
+	vitals vitals
 	called atomic.Bool  // somebody said that there is something to claim
 	runFor atomic.Int64 // moving mean of one message's run time, nanoseconds
 
@@ -180,6 +181,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 		l.expired = !short
 		return
 	}
+	l.vitals.seen(now, Lateness(b.Messages))
 	l.attention.took(len(b.Messages), now)
 	swept := c.Since.IsZero()
 	if n := len(b.Messages); n > 0 {

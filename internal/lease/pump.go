@@ -187,6 +187,9 @@ func (p *pump) recovered() {
 	if p.backoff > 0 {
 		p.backoff = 0
 		p.log.Info("delivery goes on", slog.Any("queues", p.names()))
+		for _, l := range p.lanes {
+			l.vitals.well()
+		}
 	}
 }
 
@@ -195,6 +198,9 @@ func (p *pump) recovered() {
 func (p *pump) stumbled(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return // the drain has its own tries
+	}
+	for _, l := range p.lanes {
+		l.vitals.failed(p.cfg.Explain(err))
 	}
 	level := slog.LevelDebug
 	if p.backoff == 0 {
@@ -228,8 +234,10 @@ func (p *pump) look(ctx context.Context) error {
 	for i, l := range p.lanes {
 		l.expired = l.expired || seen[i].Expired
 		if !seen[i].HasNext {
+			l.vitals.seen(now, 0)
 			continue
 		}
+		l.vitals.seen(now, -seen[i].NextDue)
 		if seen[i].NextDue <= 0 {
 			l.hot = true
 		} else {

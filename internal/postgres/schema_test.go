@@ -1,8 +1,11 @@
 package postgres
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -78,20 +81,77 @@ CREATE INDEX outbox_dlq_queue_failed_idx ON public.outbox_dlq USING btree (queue
 		"autovacuum_vacuum_scale_factor=0 "))
 }
 
-func TestCreate_ByManyAtOnce(t *testing.T) {
+// What is compared with is written down apart from what is created, in other
+// words: they must agree in both directions.
+func TestShapes_AreWhatTheMigrationsMake(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	db := pgtest.New(t)
-	table, err := Bind(Names{})
+	table, db := newTable(t)
+	tx, err := db.Pool.Begin(t.Context())
 	is.NoErr(err)
-	var wg sync.WaitGroup
-	errs := make([]error, 8)
-	for i := range errs {
-		wg.Go(func() { errs[i] = table.Create(t.Context(), db.Pool) })
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	report, err := table.Inspect(t.Context(), tx)
+	is.NoErr(err)
+	is.Equal(report.Differences, nil)
+	is.Equal(report.Warnings, nil)
+	for _, s := range table.steps() {
+		for _, r := range s.makes {
+			var columns, indexes []string
+			for _, c := range r.columns {
+				columns = append(columns, c.name)
+			}
+			for _, x := range r.indexes {
+				indexes = append(indexes, x.name)
+			}
+			slices.Sort(indexes)
+			is.Equal(strings.Join(columns, "\n"), describe(t, db,
+				`SELECT attname::text FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 ORDER BY attnum`, r.name))
+			is.Equal(strings.Join(indexes, "\n"), describe(t, db,
+				`SELECT indexrelid::regclass::text AS name FROM pg_index WHERE indrelid = $1::regclass ORDER BY name`, r.name))
+		}
 	}
-	wg.Wait()
-	for _, err := range errs {
+}
+
+func TestMigrations_ArePlainSQL(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	plain, err := Bind(Names{})
+	is.NoErr(err)
+	strange, err := Bind(Names{Schema: "s", Table: "Out'box{dlq}", DeadLetters: `dead\letters`})
+	is.NoErr(err)
+	all, err := os.ReadDir("migrations")
+	is.NoErr(err)
+	is.Equal(len(all), 2*len(plain.Migrations()))
+	for i, m := range plain.Migrations() {
+		is.Equal(m.Version, i+1)
+		for way, sql := range map[string]string{"up": m.Up, "down": m.Down} {
+			text, err := os.ReadFile(fmt.Sprintf("migrations/%04d_%s.%s.sql", m.Version, m.Name, way))
+			is.NoErr(err)
+			is.Equal(string(text), sql) // for the default names it runs as it is
+		}
+		other := strange.Migrations()[i]
+		is.True(!strings.Contains(other.Up+other.Down, `"outbox`)) // every name is replaced
+	}
+}
+
+func TestMigrations_GoBackAndForth(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	table, db := newTable(t)
+	const relations = `SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY relname`
+	was := describe(t, db, relations)
+	all := table.Migrations()
+	for _, m := range slices.Backward(all) {
+		_, err := db.Pool.Exec(t.Context(), m.Down, pgx.QueryExecModeSimpleProtocol)
 		is.NoErr(err)
+	}
+	is.Equal(describe(t, db, relations), "")
+	for range 2 { // again: it leaves what is there
+		for _, m := range all {
+			_, err := db.Pool.Exec(t.Context(), m.Up, pgx.QueryExecModeSimpleProtocol)
+			is.NoErr(err)
+		}
+		is.Equal(describe(t, db, relations), was)
 	}
 }
 

@@ -123,8 +123,8 @@ type statements struct {
 	ack, ackEach, reschedule             string
 	bury, extend, giveBack               string
 	ackOne, hold, holdExpired, holdAgain string
-	look                                 string
 	pause, resume, paused                string
+	look, ping                           string
 	letters                              letterStatements
 	timers                               timerStatements
 }
@@ -155,6 +155,7 @@ func (t *Table) statements() statements {
 		pause:        fill(pauseSQL),
 		resume:       fill(resumeSQL),
 		paused:       fill(pausedSQL),
+		ping:         fill(pingSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),

@@ -112,7 +112,11 @@ func TestTimers_MillionInTheFuture(t *testing.T) {
 			if !strings.Contains(plan, tt.index) {
 				t.Errorf("%s, %s: does not use %s:\n%s", state, tt.name, tt.index, plan)
 			}
-			if n := buffers(t, plan); n > tt.most {
+			n := buffers(t, plan)
+			for range 3 { // a session that has just begun, or was told of another's tables, reads the catalogs too
+				n = min(n, buffers(t, timerPlan(t, db, tt.sql, tt.args...)))
+			}
+			if n > tt.most {
 				t.Errorf("%s, %s: touches %d pages, more than %d:\n%s", state, tt.name, n, tt.most, plan)
 			}
 		}

@@ -28,7 +28,7 @@ INSERT INTO shop.stock VALUES ('tea', 1000), ('teapot', 3) ON CONFLICT DO NOTHIN
 
 // Migrate creates the schema "shop" with the domain's tables, and the outbox beside them, where they are not there yet.
 // Processes that start together take turns. A larger service would do this with its migration tool, to which
-// [queue.Outbox.SQL] gives the statements for the outbox.
+// [queue.Outbox.Migrations] gives the files for the outbox.
 func Migrate(ctx context.Context, db *pgxpool.Pool) error {
 	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('letterbox example shop'))"); err != nil {
