@@ -21,8 +21,9 @@ const (
 	HeaderTracestate  = "tracestate"
 )
 
-// maxHeaders bounds the encoded headers of a message, in bytes.
-const maxHeaders = 64 << 10
+// MaxHeaders is the most bytes that all headers of a message may have together, as
+// JSON: 64 KiB.
+const MaxHeaders = 64 << 10
 
 // envelope is what goes into the column headers.
 type envelope struct {
@@ -60,8 +61,8 @@ func (e envelope) encode() ([]byte, error) {
 		add(name, e.headers[name])
 	}
 	b = append(b, '}')
-	if len(b) > maxHeaders {
-		return nil, fmt.Errorf("%w: headers have %d bytes, the limit is %d", ErrTooLarge, len(b), maxHeaders)
+	if len(b) > MaxHeaders {
+		return nil, fmt.Errorf("%w: headers have %d bytes, the limit is %d", ErrTooLarge, len(b), MaxHeaders)
 	}
 	return b, nil
 }
@@ -91,7 +92,7 @@ func checkHeader(name, value string) error {
 	}
 	for _, s := range []string{name, value} {
 		if err := checkText(s); err != nil {
-			return fmt.Errorf("%w: %q: %w", ErrInvalidHeader, name, err)
+			return fmt.Errorf("%w: %.40q: %w", ErrInvalidHeader, name, err)
 		}
 	}
 	return nil
