@@ -133,7 +133,7 @@ func plain[S string | []byte](s S) bool {
 // DecodeHeaders reads the text of the column headers, for those who read the
 // tables beside this package. Writers of every kind share them: null and what is
 // not an object are no headers, and a value that is no string is given as its
-// JSON text.
+// JSON text, but null as the empty string.
 func DecodeHeaders(raw []byte) map[string]string {
 	var values map[string]json.RawMessage
 	if len(raw) == 0 || json.Unmarshal(raw, &values) != nil || values == nil {
