@@ -129,7 +129,8 @@ func private(t *testing.T, dir, name string, content []byte) {
 	if err == nil {
 		err = os.WriteFile(path, content, 0o600)
 	}
-	if stat, ok := owner.Sys().(*syscall.Stat_t); err == nil && ok && os.Geteuid() == 0 {
+	if err == nil && os.Geteuid() == 0 {
+		stat := owner.Sys().(*syscall.Stat_t)
 		err = os.Chown(path, int(stat.Uid), int(stat.Gid))
 	}
 	if err != nil {
