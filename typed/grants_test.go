@@ -101,6 +101,12 @@ func TestGrants_AreNoMoreThanNeeded(t *testing.T) {
 		"schedule":   func(ctx context.Context, tx pgx.Tx) error { _, err := q.Schedule(ctx, tx, "t", soon, 1); return err },
 		"reschedule": func(ctx context.Context, tx pgx.Tx) error { _, err := q.Reschedule(ctx, tx, "t", soon, 1); return err },
 		"cancel":     func(ctx context.Context, tx pgx.Tx) error { _, err := q.Cancel(ctx, tx, "t"); return err },
+		"pause":      func(ctx context.Context, tx pgx.Tx) error { _, err := q.Bytes().Pause(ctx, tx); return err },
+		"resume":     func(ctx context.Context, tx pgx.Tx) error { _, err := q.Bytes().Resume(ctx, tx); return err },
+		"list paused queues": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := queue.Outbox{}.Paused(ctx, tx)
+			return err
+		},
 		"list timers": func(ctx context.Context, tx pgx.Tx) error {
 			_, err := q.Timers().List(ctx, tx, timers.Filter{}, timers.Page{})
 			return err
@@ -142,10 +148,10 @@ func TestGrants_AreNoMoreThanNeeded(t *testing.T) {
 	}
 	may := map[string][]string{
 		"publisher": {"publish", "publish a batch"},
-		"scheduler": {"publish", "publish a batch", "schedule", "reschedule", "cancel", "list timers", "read payloads", "delete messages"},
-		"worker":    {"list timers", "cancel", "read payloads", "write letters", "delete messages"},
-		"operator":  {"publish", "publish a batch", "list letters", "count letters", "replay", "replay all", "purge"},
-		"observer":  {"list timers", "list letters", "count letters", "read payloads"},
+		"scheduler": {"publish", "publish a batch", "schedule", "reschedule", "cancel", "list timers", "pause", "resume", "list paused queues", "read payloads", "delete messages"},
+		"worker":    {"list timers", "cancel", "resume", "list paused queues", "read payloads", "write letters", "delete messages"},
+		"operator":  {"publish", "publish a batch", "list letters", "count letters", "replay", "replay all", "purge", "pause"},
+		"observer":  {"list timers", "list paused queues", "list letters", "count letters", "read payloads"},
 	}
 	for role, allowed := range may {
 		t.Run(role, func(t *testing.T) {

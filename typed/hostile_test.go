@@ -220,6 +220,24 @@ func (l *life) worker(t *testing.T) {
 	slices.Sort(got)
 	is.Equal(got, want)
 
+	pause := func(what func(context.Context, queue.Tx) (bool, error)) {
+		t.Helper()
+		commit(t, l.pool, func(tx pgx.Tx) error {
+			changed, err := what(t.Context(), tx)
+			is.True(changed)
+			return err
+		})
+	}
+	pause(l.queue.Bytes().Pause)
+	_, err = l.queue.Publish(t.Context(), queue.Autocommit(l.pool), value("paused"))
+	is.NoErr(err)
+	paused, err := l.queue.Bytes().Outbox().Paused(t.Context(), l.pool)
+	is.NoErr(err)
+	is.Equal(len(paused), 1)
+	is.Equal(paused[0].Queue, l.name)
+	pause(l.queue.Bytes().Resume)
+	is.Equal(next(t, l.handled), value("paused"))
+
 	const many = 2500 // by COPY
 	commit(t, l.pool, func(tx pgx.Tx) error {
 		_, err := held.PublishBatch(t.Context(), tx, slices.Repeat([]string{value("copied")}, many))
