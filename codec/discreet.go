@@ -16,14 +16,16 @@ import (
 // letters, where payloads may not be, so that texts are built here from what is safe: kinds, Go types, field names of T,
 // offsets. What is not recognised is withheld.
 
-// cause is an error with a text of its own. The original stays in reach of errors.Is and errors.As.
+// cause is an error with a text of its own. The original stays in reach of errors.Is and errors.As, for those who ask for
+// it, but it cannot be unwrapped: what reports errors walks down the chain and shows each text.
 type cause struct {
 	text string
 	err  error
 }
 
-func (c *cause) Error() string { return c.text }
-func (c *cause) Unwrap() error { return c.err }
+func (c *cause) Error() string        { return c.text }
+func (c *cause) Is(target error) bool { return errors.Is(c.err, target) }
+func (c *cause) As(target any) bool   { return errors.As(c.err, target) }
 
 // discreet gives an error of a library, or of a method of T that it called, a text that quotes nothing.
 func discreet[T any](err error) error {

@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -13,7 +14,7 @@ type EncodeError struct {
 	Err  error  // why
 }
 
-// Error names the type and the cause, and quotes nothing of the value.
+// Error names the type and the cause, and quotes nothing of the value; nor do the errors that it unwraps to.
 func (e *EncodeError) Error() string { return "codec: encode " + e.Type + ": " + e.Err.Error() }
 
 // Unwrap gives the cause.
@@ -27,7 +28,8 @@ type DecodeError struct {
 	Err         error  // why
 }
 
-// Error names the type, the content type and the cause, and quotes nothing of the payload.
+// Error names the type, the content type and the cause, and quotes nothing of the payload; nor do the errors that it
+// unwraps to.
 func (e *DecodeError) Error() string {
 	from := "a payload without content type"
 	if e.ContentType != "" {
@@ -61,10 +63,16 @@ type PanicError struct {
 // Error gives the type of the value only: its text may quote the payload.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic with a value of type %T", e.Value) }
 
-// Unwrap gives the value if it is an error, such as a runtime.Error.
-func (e *PanicError) Unwrap() error {
-	err, _ := e.Value.(error)
-	return err
+// Is and As reach the value if it is an error, such as a runtime.Error. It cannot be unwrapped, for its text may quote.
+func (e *PanicError) Is(target error) bool {
+	err, ok := e.Value.(error)
+	return ok && errors.Is(err, target)
+}
+
+// As is described at Is.
+func (e *PanicError) As(target any) bool {
+	err, ok := e.Value.(error)
+	return ok && errors.As(err, target)
 }
 
 func encodeFailed[T any](err error) error {

@@ -16,7 +16,7 @@ type Filter struct {
 	// Queue and Reason are compared as they are; empty is any.
 	Queue, Reason string
 	// FailedAfter and FailedBefore bound FailedAt: not before the one, before
-	// the other. Zero is no bound.
+	// the other. Zero is no bound; beyond the years 1 to 9999 is [ErrInvalid].
 	FailedAfter, FailedBefore time.Time
 	// OlderThan is how long ago, at least, the message became a letter, by the
 	// database's clock. Zero is any age; below zero is [ErrInvalid].
@@ -50,6 +50,11 @@ func (f Filter) bind(l Letters) (postgres.LetterFilter, error) {
 	for _, text := range []struct{ name, value string }{{"queue", f.Queue}, {"reason", f.Reason}, {"error text", f.ErrorContains}} {
 		if !validText(text.value) {
 			refuse("the %s is not valid text", text.name)
+		}
+	}
+	for _, at := range []time.Time{f.FailedAfter, f.FailedBefore} {
+		if y := at.UTC().Year(); y < 1 || y > 9999 {
+			refuse("a time in the year %d", y)
 		}
 	}
 	if f.OlderThan < 0 {

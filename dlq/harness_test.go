@@ -18,7 +18,7 @@ import (
 )
 
 // newDB is an empty outbox in a database of the test's own.
-func newDB(t *testing.T) *pgtest.DB {
+func newDB(t testing.TB) *pgtest.DB {
 	t.Helper()
 	sql, err := queue.Outbox{}.SQL()
 	if err != nil {

@@ -74,14 +74,17 @@ func formatCursor(p postgres.Place) string {
 		return ""
 	}
 	at := p.FailedAt.Time.UnixMicro()
-	switch p.FailedAt.InfinityModifier {
-	case pgtype.Infinity:
-		at = math.MaxInt64
-	case pgtype.NegativeInfinity:
+	switch {
+	case p.FailedAt.InfinityModifier == pgtype.NegativeInfinity:
 		at = math.MinInt64
+	case p.FailedAt.InfinityModifier == pgtype.Infinity, p.FailedAt.Time.After(time.UnixMicro(math.MaxInt64)):
+		at = math.MaxInt64
 	}
 	return fmt.Sprintf("%d.%d", at, p.ID)
 }
+
+// minMicros is the beginning of PostgreSQL's time, in 4714 BC.
+const minMicros = -210_866_803_200_000_000
 
 func parseCursor(s string) (p postgres.Place, err error) {
 	if s == "" {
@@ -98,6 +101,9 @@ func parseCursor(s string) (p postgres.Place, err error) {
 	case math.MinInt64:
 		p.FailedAt.InfinityModifier = pgtype.NegativeInfinity
 	default:
+		if at < minMicros {
+			return postgres.Place{}, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
+		}
 		p.FailedAt.Time = time.UnixMicro(at)
 	}
 	return p, nil

@@ -16,9 +16,10 @@ import (
 // without a connection: make it with [In] or [Of], once. It is immutable and safe
 // for concurrent use.
 type Letters struct {
-	table *postgres.Table
-	queue string // empty: of all queues
-	err   error  // of construction; every call returns it
+	table  *postgres.Table
+	queue  string      // empty: of all queues
+	limits queue.Queue // the queue, zero where queue is empty
+	err    error       // of construction; every call returns it
 }
 
 // In names the dead letters of an outbox. What is wrong with the outbox's names
@@ -35,7 +36,7 @@ func Of(q queue.Queue) Letters {
 		return Letters{err: err}
 	}
 	l := In(q.Outbox())
-	l.queue = q.Name()
+	l.queue, l.limits = q.Name(), q
 	return l
 }
 

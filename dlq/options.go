@@ -86,7 +86,9 @@ type Fixed struct {
 
 // Fix gives each letter another payload on its way back; all headers but the
 // content type are kept. An error, or a panic, which becomes a
-// [*queue.PanicError], keeps that letter where it is, and it is reported. The
+// [*queue.PanicError], keeps that letter where it is, and it is reported. So does
+// what is too large to be published, with [queue.ErrTooLarge]: the queue's limit
+// holds, or, with [In], [queue.DefaultMaxBytes] or the letter's own size. The
 // function is called for one letter at a time, on the caller's goroutine, and
 // holds no lock: a letter that is gone when it returns is not moved. In
 // [Letters.ReplayAll] a batch is 50 letters unless [Batch] says otherwise, for

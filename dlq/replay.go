@@ -86,7 +86,7 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 				return Replayed{}, l.failed(verb, err)
 			}
 		}
-		ids, fixes = set.repair(rows, &done)
+		ids, fixes = l.repair(&set, rows, &done)
 	}
 	if len(ids) == 0 {
 		return done, nil
@@ -192,7 +192,7 @@ func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings,
 	}
 	end := rows[len(rows)-1]
 	last = postgres.Place{FailedAt: end.FailedAt, ID: end.ID}
-	if ids, fixes := set.repair(rows, now); len(ids) > 0 {
+	if ids, fixes := l.repair(set, rows, now); len(ids) > 0 {
 		// Those that are locked or gone by now are in the hands of others.
 		moved, err := l.table.ReplayLettersByID(ctx, db, ids, fixes, b.where.Queue, set.to)
 		if err != nil {
@@ -204,9 +204,13 @@ func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings,
 }
 
 // repair runs the fix on each letter and returns those that it could.
-func (s *settings) repair(rows []postgres.Letter, done *Replayed) (ids []int64, fixes []postgres.Fix) {
+func (l Letters) repair(s *settings, rows []postgres.Letter, done *Replayed) (ids []int64, fixes []postgres.Fix) {
 	for _, row := range rows {
-		fixed, err := s.fixOne(newLetter(row))
+		letter := newLetter(row)
+		fixed, err := s.fixOne(letter)
+		if err == nil {
+			err = l.fits(letter, fixed)
+		}
 		if err != nil {
 			done.skip(row.ID, fmt.Errorf("fix: %w", err))
 			continue
@@ -229,6 +233,23 @@ func (s *settings) fixOne(l Letter) (fixed Fixed, err error) {
 		err = fmt.Errorf("%w: the content type is not valid text", queue.ErrInvalidHeader)
 	}
 	return fixed, err
+}
+
+// fits is [queue.ErrTooLarge] where a fix has made more of a letter than could be
+// published. What was that large before may stay so.
+func (l Letters) fits(was Letter, fixed Fixed) error {
+	limits := l.limits
+	if l.queue == "" {
+		limits = limits.MaxBytes(max(queue.DefaultMaxBytes, len(was.Payload)))
+	}
+	if err := limits.Fits(fixed.Payload); err != nil {
+		return err
+	}
+	grown := len(fixed.ContentType) - len(was.ContentType())
+	if fixed.ContentType != "" && grown > 0 && len(was.rawHeaders)+grown > queue.MaxHeaders {
+		return fmt.Errorf("%w: with a content type of %d bytes the headers pass the limit of %d", queue.ErrTooLarge, len(fixed.ContentType), queue.MaxHeaders)
+	}
+	return nil
 }
 
 func (r *Replayed) skip(id int64, err error) {

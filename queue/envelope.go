@@ -21,8 +21,9 @@ const (
 	HeaderTracestate  = "tracestate"
 )
 
-// maxHeaders bounds the encoded headers of a message, in bytes.
-const maxHeaders = 64 << 10
+// MaxHeaders is the most bytes that all headers of a message may have together, as
+// JSON: 64 KiB.
+const MaxHeaders = 64 << 10
 
 // envelope is what goes into the column headers.
 type envelope struct {
@@ -60,8 +61,8 @@ func (e envelope) encode() ([]byte, error) {
 		add(name, e.headers[name])
 	}
 	b = append(b, '}')
-	if len(b) > maxHeaders {
-		return nil, fmt.Errorf("%w: headers have %d bytes, the limit is %d", ErrTooLarge, len(b), maxHeaders)
+	if len(b) > MaxHeaders {
+		return nil, fmt.Errorf("%w: headers have %d bytes, the limit is %d", ErrTooLarge, len(b), MaxHeaders)
 	}
 	return b, nil
 }
@@ -91,7 +92,7 @@ func checkHeader(name, value string) error {
 	}
 	for _, s := range []string{name, value} {
 		if err := checkText(s); err != nil {
-			return fmt.Errorf("%w: %q: %w", ErrInvalidHeader, name, err)
+			return fmt.Errorf("%w: %.40q: %w", ErrInvalidHeader, name, err)
 		}
 	}
 	return nil
@@ -132,7 +133,7 @@ func plain[S string | []byte](s S) bool {
 // DecodeHeaders reads the text of the column headers, for those who read the
 // tables beside this package. Writers of every kind share them: null and what is
 // not an object are no headers, and a value that is no string is given as its
-// JSON text.
+// JSON text, but null as the empty string.
 func DecodeHeaders(raw []byte) map[string]string {
 	var values map[string]json.RawMessage
 	if len(raw) == 0 || json.Unmarshal(raw, &values) != nil || values == nil {

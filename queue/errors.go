@@ -59,7 +59,7 @@ func explain(t *postgres.Table, err error) error {
 		return fmt.Errorf("%w: create %s with Outbox.Create, or run the statements of Outbox.SQL with a migration tool (the search_path must find it): %w",
 			ErrNoTable, t, err)
 	case postgres.IsDenied(err):
-		return fmt.Errorf("the role may not do this on %s: a publisher needs INSERT and SELECT, a worker SELECT, UPDATE and DELETE, and INSERT and SELECT on %s: %w",
+		return fmt.Errorf("the role may not do this on %s: a publisher needs INSERT and SELECT, timers UPDATE and DELETE too, a worker SELECT, UPDATE and DELETE, and INSERT and SELECT on %s (see docs/security.md): %w",
 			t, t.Names().DeadLetters, err)
 	}
 	return err

@@ -73,7 +73,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	// One of them is to blame, and it cannot be told which: try fewer at once.
 	p.holds.Store(int64(max(1, len(batch.Messages)/8)))
 	p.log.Warn("a batch failed as a whole and is tried again in smaller ones",
-		slog.Int("messages", len(batch.Messages)), errorAttr(err))
+		slog.Int("messages", len(batch.Messages)), slog.String("error", p.text(err)))
 	held.More = true
 	return held, nil
 }

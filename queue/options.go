@@ -178,8 +178,10 @@ func DeadLetters(on bool) DeliveryOption {
 }
 
 // ErrorText renders an error for the dead letter and the log, to redact or to
-// drop it: an empty text is stored as null. Default: the error's Error. Of the
-// text the first 8 KiB are kept. nil is refused. The last of several holds.
+// drop it: an empty text is stored as null. What handlers return, what they panic
+// with and the reasons of [Discard] and [Delivery.Reject] are shown to nobody
+// before. Default: the error's Error. Of the text the first 8 KiB are kept. nil is
+// refused. The last of several holds.
 func ErrorText(render func(error) string) DeliveryOption {
 	return deliveryOption(func(s *settings) { s.render = render })
 }

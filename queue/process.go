@@ -192,7 +192,7 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 	case errors.As(err, &snooze):
 		return store.Outcome{Kind: store.Release, Delay: snooze.delay}
 	case errors.As(err, &discard):
-		p.log.Info("message discarded", p.about(d), slog.String("reason", discard.reason))
+		p.log.Info("message discarded", p.about(d), slog.String("reason", p.text(errors.New(discard.reason))))
 		return store.Outcome{Kind: store.Ack}
 	case errors.As(err, &undecodable):
 		return p.bury(d, ReasonDecodeError, err)
@@ -273,7 +273,5 @@ func cut(s string, most int) string {
 	}
 	return s[:most]
 }
-
-func errorAttr(err error) slog.Attr { return slog.Any("error", err) }
 
 func (p *processor) about(d *Delivery) slog.Attr { return slog.Int64("message_id", d.ID) }

@@ -37,7 +37,7 @@ func (o publishOption) applyPublish(d *Draft) { o(d) }
 // Headers adds headers to the message, strings by name. Repeated, the later
 // value of a name holds. Default: none but the envelope's. The envelope's own
 // names, "content-type" and "correlation_id", are refused with
-// [ErrInvalidHeader]. All headers together may have 64 KiB as JSON.
+// [ErrInvalidHeader]. All headers together may have [MaxHeaders] bytes.
 func Headers(h map[string]string) MessageOption {
 	return publishOption(func(d *Draft) {
 		if d.headers == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -100,7 +101,7 @@ func (p *processor) decideTx(ctx context.Context, d *Delivery, err error, ran ti
 	}
 	var world *worldError
 	if errors.As(err, &world) {
-		p.log.Warn("handler's transaction was not committed; the message is handed back", p.about(d), errorAttr(err))
+		p.log.Warn("handler's transaction was not committed; the message is handed back", p.about(d), slog.String("error", p.text(err)))
 		return store.Outcome{Kind: store.Release, Delay: afterWorld}
 	}
 	switch said := d.verdict().kind; {

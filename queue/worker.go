@@ -301,7 +301,8 @@ func Grace(d time.Duration) WorkerOption {
 }
 
 // Logger is where the worker tells what it does. Default [slog.Default]; nil is
-// refused. Payloads and headers are never logged. The last of several holds.
+// refused. Payloads and headers are never logged; what handlers return is, see
+// [ErrorText]. The last of several holds.
 func Logger(l *slog.Logger) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.log = l })
 }

@@ -100,6 +100,7 @@ func TestCalls_RefuseBadInput(t *testing.T) {
 		{"page below zero", list(timers.Filter{}, timers.Page{Size: -1}), timers.ErrInvalid, "-1"},
 		{"no cursor", list(timers.Filter{}, timers.Page{After: "1; DROP TABLE outbox"}), timers.ErrInvalid, "no cursor"},
 		{"no cursor either", list(timers.Filter{}, timers.Page{After: "never.1"}), timers.ErrInvalid, "no cursor"},
+		{"no cursor of PostgreSQL's time", list(timers.Filter{}, timers.Page{After: "-210866803200000001.1"}), timers.ErrInvalid, "no cursor"},
 		{"other queue", list(timers.Filter{Queue: "other"}, timers.Page{}), timers.ErrInvalid, `"other"`},
 		{"prefix that is not text", list(timers.Filter{Prefix: "\x00"}, timers.Page{}), timers.ErrInvalid, "prefix"},
 		{"bound beyond time", list(timers.Filter{DueFrom: time.Unix(1<<62, 0)}, timers.Page{}), timers.ErrInvalidTime, ""},

@@ -137,29 +137,47 @@ func (r *recurring) timer(at time.Time) queue.Draft {
 // start stores the timer of the next tick where there is none, and moves one that
 // follows another recurrence.
 func (r *recurring) start(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) error {
-	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		there, ok, err := Of(r.ticks).Get(ctx, tx, r.id)
+	for again := true; again; {
+		err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) (err error) {
+			again, err = r.set(ctx, tx, log)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		var s state
-		if ok && json.Unmarshal(there.Payload, &s) == nil && s.Every == r.every.String() {
-			return nil
-		}
-		var now time.Time
-		if err := tx.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
-			return err
-		}
-		next := r.every.Next(now)
-		res, err := Reschedule(ctx, tx, r.id, next, r.timer(next))
-		if err == nil && !res.Stored() {
-			err = fmt.Errorf("the timer is %v", res.Outcome) // somebody else sets it: look again
-		}
-		if err == nil {
-			log.Info("recurring work is set", slog.String("queue", r.ticks.Name()), slog.String("recurrence", r.every.String()), slog.Time("next", next))
-		}
-		return err
-	})
+	}
+	return nil
+}
+
+// set is one look of start; again says that another worker came first.
+func (r *recurring) set(ctx context.Context, tx pgx.Tx, log *slog.Logger) (again bool, err error) {
+	there, ok, err := Of(r.ticks).Get(ctx, tx, r.id)
+	if err != nil {
+		return false, err
+	}
+	var s state
+	if ok && json.Unmarshal(there.Payload, &s) == nil && s.Every == r.every.String() {
+		return false, nil
+	}
+	var now time.Time
+	if err := tx.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+		return false, err
+	}
+	next := r.every.Next(now)
+	var res Result
+	if ok {
+		res, err = Reschedule(ctx, tx, r.id, next, r.timer(next))
+	} else if res, err = Schedule(ctx, tx, r.id, next, r.timer(next)); err == nil && res.Outcome == AlreadyThere {
+		// Its tick may be over by now, and next with it: to move the timer there would bring the tick again.
+		return true, nil
+	}
+	if err == nil && !res.Stored() {
+		err = fmt.Errorf("the timer is %v", res.Outcome) // somebody else sets it: look again
+	}
+	if err == nil {
+		log.Info("recurring work is set", slog.String("queue", r.ticks.Name()), slog.String("recurrence", r.every.String()), slog.Time("next", next))
+	}
+	return false, err
 }
 
 // tick is the handler of the timer.

@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/matryer/is"
 
-	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/retry"
 	"github.com/letterbox-go/letterbox/typed"
@@ -120,52 +119,6 @@ func TestConnect_UnderTimeoutsOfTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// as is a pool whose sessions have the rights of a role that was granted these,
-// and no others.
-func as(t *testing.T, db *pgtest.DB, kind string, grants ...string) *pgxpool.Pool {
-	t.Helper()
-	var name string
-	if err := db.Pool.QueryRow(t.Context(), "SELECT $1 || '_' || oid FROM pg_database WHERE datname = current_database()", kind).Scan(&name); err != nil {
-		t.Fatal(err)
-	}
-	role := pgx.Identifier{name}.Sanitize()
-	statements := []string{"CREATE ROLE " + role}
-	for _, g := range grants {
-		statements = append(statements, "GRANT "+g+" TO "+role)
-	}
-	for _, sql := range statements {
-		if _, err := db.Pool.Exec(t.Context(), sql); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	t.Cleanup(func() { // a role belongs to the whole cluster
-		_, _ = db.Pool.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY "+role+"; DROP ROLE "+role, pgx.QueryExecModeSimpleProtocol)
-	})
-	return db.Connect(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = name })
-}
-
-// publisherGrants and consumerGrants are what the README says.
-var (
-	publisherGrants = []string{"INSERT, SELECT ON outbox"}
-	consumerGrants  = []string{"SELECT, UPDATE, DELETE ON outbox", "INSERT, SELECT ON outbox_dlq"}
-)
-
-func TestConnect_WithNoMoreRightsThanNeeded(t *testing.T) {
-	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	publisher, consumer := as(t, db, "publisher", publisherGrants...), as(t, db, "consumer", consumerGrants...)
-	wholeLife(t, publisher, consumer)
-	leftBehind(t, db.Pool)
-
-	// And each can do no more than that.
-	q := typed.NewQueue[int]("q")
-	_, err := q.Publish(t.Context(), queue.Autocommit(consumer), 1)
-	is.True(err != nil)
-	_, err = publisher.Exec(t.Context(), "DELETE FROM outbox")
-	is.True(err != nil)
 }
 
 // messages is a log of which only the messages count.

@@ -172,6 +172,9 @@ func TestBind_RefusesNamesThatPostgreSQLWouldCut(t *testing.T) {
 		{"NUL", Names{Table: "a\x00"}, "not valid text"},
 		{"not UTF-8", Names{DeadLetters: "\xff"}, "not valid text"},
 		{"one table for both", Names{Table: "a", DeadLetters: "a"}, `both "a"`},
+		{"dead letters like an index", Names{Table: "a", DeadLetters: "a_lease_idx"}, "name of an index"},
+		{"dead letters like a sequence", Names{Table: "a", DeadLetters: "a_id_seq"}, "name of an index"},
+		{"table like an index of the dead letters", Names{Table: "d_queue_failed_idx", DeadLetters: "d"}, "name of an index"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			is := is.New(t)

@@ -3,6 +3,8 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -58,12 +60,24 @@ func Bind(n Names) (*Table, error) {
 	if n.Table == n.DeadLetters {
 		problems = append(problems, fmt.Errorf("table and dead-letter table are both %q", n.Table))
 	}
+	if names := derived(n); slices.Contains(names, n.Table) || slices.Contains(names, n.DeadLetters) {
+		problems = append(problems, fmt.Errorf("table %q and dead-letter table %q: one has the name of an index or the sequence of the other", n.Table, n.DeadLetters))
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
 	t := &Table{names: n, channel: "outbox_" + n.Table}
 	t.sql = t.statements()
 	return t, nil
+}
+
+// derived are the names of what belongs to the tables. It shares its names with
+// tables, and CREATE ... IF NOT EXISTS would leave out one of two.
+func derived(n Names) (names []string) {
+	for _, end := range []string{"_pending_idx", "_lease_idx", "_timer_id_uq", "_pkey", "_id_seq"} {
+		names = append(names, n.Table+end)
+	}
+	return append(names, n.DeadLetters+"_queue_failed_idx")
 }
 
 // Notifying returns the table with another rule of when a publish notifies.
@@ -116,6 +130,10 @@ func literal(s string) string {
 	return q
 }
 
+// place is what a statement leaves to be filled in: a table, or how the workers of
+// a queue are told, {tell:expression of the queue's name}.
+var place = regexp.MustCompile(`\{(outbox|dlq|outbox_regclass|tell:[^}]*)\}`)
+
 // statements are built once a table.
 type statements struct {
 	publishOne, publishMany, reserve     string
@@ -130,13 +148,20 @@ type statements struct {
 }
 
 func (t *Table) statements() statements {
-	places := strings.NewReplacer(
-		"{outbox}", t.outbox(),
-		"{dlq}", t.deadLetters(),
-		"{outbox_regclass}", literal(t.outbox()),
-	)
+	places := map[string]string{
+		"{outbox}":          t.outbox(),
+		"{dlq}":             t.deadLetters(),
+		"{outbox_regclass}": literal(t.outbox()),
+	}
+	// In one pass: what is filled in is never looked at for places, for a table may be called like one.
 	fill := func(sql string) string {
-		return t.telling(places.Replace(strings.ReplaceAll(sql, "{unpaused}", unpausedSQL)))
+		sql = strings.ReplaceAll(sql, "{unpaused}", unpausedSQL) // which has places of its own
+		return place.ReplaceAllStringFunc(sql, func(found string) string {
+			if queue, ok := strings.CutPrefix(found, "{tell:"); ok {
+				return t.telling(strings.TrimSuffix(queue, "}"))
+			}
+			return places[found]
+		})
 	}
 	return statements{
 		publishOne:   fill(publishOneSQL),

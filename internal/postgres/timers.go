@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -53,9 +54,14 @@ func fillTimers(fill func(string) string) timerStatements {
 }
 
 // micros turns a timestamptz into microseconds since 1970, which every driver
-// reads alike. The infinities become null.
+// reads alike. The infinities become null, and so does the last generation before
+// the end of PostgreSQL's time, whose microseconds are no bigint.
 func micros(column string) string {
-	return "CASE WHEN isfinite(" + column + ") THEN (extract(epoch FROM " + column + ") * 1000000)::bigint END"
+	return "CASE WHEN " + countable(column) + " THEN (extract(epoch FROM " + column + ") * 1000000)::bigint END"
+}
+
+func countable(column string) string {
+	return "(isfinite(" + column + ") AND " + column + " < '294247-01-01 00:00:00+00')"
 }
 
 // timerDueSQL is when a timer is due: at $5, else $6 seconds from now. A time in
@@ -148,8 +154,15 @@ func timerArgs(d *store.Draft) []any {
 	return []any{d.Queue, d.TimerID, notNil(d.Payload), string(d.Headers), at, d.Delay.Seconds(), 1}
 }
 
-// timestamp is an instant as PostgreSQL reads it whatever the DateStyle.
-func timestamp(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05.999999+00") }
+// timestamp is an instant as PostgreSQL reads it whatever the DateStyle, which
+// knows no year 0.
+func timestamp(at time.Time) string {
+	const withoutYear = "01-02 15:04:05.999999+00"
+	if at = at.UTC(); at.Year() > 0 {
+		return at.Format("2006-" + withoutYear)
+	}
+	return fmt.Sprintf("%04d-%s BC", 1-at.Year(), at.Format(withoutYear))
+}
 
 // fromMicros reads what micros wrote.
 func fromMicros(us *int64) time.Time {

@@ -58,11 +58,11 @@ func (f *TimerFilter) args() []any {
 		queue = &f.Queue
 	}
 	from, until := "-infinity", "infinity"
-	if !f.DueFrom.IsZero() {
-		from = timestamp(f.DueFrom)
+	if !f.DueFrom.IsZero() { // the column has microseconds
+		from = timestamp(f.DueFrom.Add(time.Microsecond - 1))
 	}
-	if !f.DueBefore.IsZero() { // the column has microseconds
-		until = timestamp(f.DueBefore.Add(-time.Microsecond))
+	if !f.DueBefore.IsZero() { // the last one before it
+		until = timestamp(f.DueBefore.Add(-1))
 	}
 	return []any{queue, f.Prefix, from, until, f.Running}
 }
@@ -88,7 +88,7 @@ const timerConditionsSQL = `
 // timerFieldsSQL is a row as JSON but for its payload, of which it has the
 // length: the payloads of a page come end to end.
 var timerFieldsSQL = `json_build_array(o.id, o.queue, o.timer_id, length(o.payload), o.headers,
-         CASE WHEN isfinite(o.next_attempt_at) THEN (extract(epoch FROM o.next_attempt_at) * 1000000)::bigint::text
+         CASE WHEN ` + countable("o.next_attempt_at") + ` THEN (extract(epoch FROM o.next_attempt_at) * 1000000)::bigint::text
               WHEN o.next_attempt_at > now() THEN 'infinity' ELSE '-infinity' END,
          ` + micros("o.created_at") + `, ` + micros("o.acquired_at") + `, ` + micros("o.first_attempt_at") + `, ` + micros("o.last_attempt_at") + `,
          o.acquired_token IS NOT NULL, o.attempts_count, o.deliveries_count)`
@@ -266,6 +266,9 @@ func (t *Table) NextTimer(ctx context.Context, db Rower, queue string) (time.Tim
 	return fromMicros(due), nil
 }
 
+// minMicros is the beginning of PostgreSQL's time, in 4714 BC.
+const minMicros = -210_866_803_200_000_000
+
 // ParseTimerPlace reads what [TimerPlace.String] wrote; ok is false where it did not.
 func ParseTimerPlace(text string) (p TimerPlace, ok bool) {
 	due, id, found := strings.Cut(text, ".")
@@ -273,7 +276,7 @@ func ParseTimerPlace(text string) (p TimerPlace, ok bool) {
 	if !found || err != nil {
 		return p, false
 	}
-	if _, err := strconv.ParseInt(due, 10, 64); err != nil && due != "infinity" && due != "-infinity" {
+	if us, err := strconv.ParseInt(due, 10, 64); (err != nil && due != "infinity" && due != "-infinity") || us < minMicros && err == nil {
 		return p, false
 	}
 	return TimerPlace{Due: due, ID: n}, true

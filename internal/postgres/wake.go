@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -56,9 +55,9 @@ FROM unnest($1::text[], $2::bool[]) WITH ORDINALITY AS u(queue, held, ord) ORDER
 	rouseSQL = `SELECT pg_advisory_unlock_shared(` + lockB + `) FROM unnest($1::text[]) AS u(queue)`
 )
 
-// telling fills the places of a statement that tell the workers of a queue:
-// {tell:expression of the queue's name}.
-func (t *Table) telling(sql string) string {
+// telling is the expression that tells the workers of a queue, whose name is an
+// expression, too.
+func (t *Table) telling(queue string) string {
 	how := tellSleeping
 	switch t.notify {
 	case NotifyAlways:
@@ -66,13 +65,8 @@ func (t *Table) telling(sql string) string {
 	case NotifyNever:
 		how = tellNever
 	}
-	return tellPlace.ReplaceAllStringFunc(sql, func(place string) string {
-		queue := tellPlace.FindStringSubmatch(place)[1]
-		return strings.NewReplacer("{q}", queue, "{channel}", literal(t.channel)).Replace(how)
-	})
+	return strings.NewReplacer("{q}", queue, "{channel}", literal(t.channel)).Replace(how)
 }
-
-var tellPlace = regexp.MustCompile(`\{tell:([^}]*)\}`)
 
 // ErrNotListening says that there is no listening connection right now.
 var ErrNotListening = errors.New("not listening")
