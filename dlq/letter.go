@@ -2,12 +2,9 @@ package dlq
 
 import (
 	"fmt"
-	"math"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -34,19 +31,15 @@ type Letter struct {
 	TimerID string
 
 	rawHeaders []byte
-	place      postgres.Place
+	place      store.Place
 }
 
-func newLetter(l postgres.Letter) Letter {
-	letter := Letter{
+func newLetter(l store.Letter) Letter {
+	return Letter{
 		ID: l.ID, OriginalID: l.OriginalID, Queue: l.Queue, Payload: l.Payload, Deliveries: l.Deliveries,
-		CreatedAt: l.CreatedAt, Reason: l.Reason, Error: l.Error, TimerID: l.TimerID,
-		rawHeaders: l.Headers, place: postgres.Place{FailedAt: l.FailedAt, ID: l.ID},
+		CreatedAt: l.CreatedAt, FailedAt: l.FailedAt, Reason: l.Reason, Error: l.Error, TimerID: l.TimerID,
+		rawHeaders: l.Headers, place: l.Place,
 	}
-	if l.FailedAt.InfinityModifier == pgtype.Finite {
-		letter.FailedAt = l.FailedAt.Time.UTC()
-	}
-	return letter
 }
 
 // Header returns one header, "" where there is none.
@@ -69,36 +62,20 @@ func (l Letter) Cursor() string { return formatCursor(l.place) }
 
 // A cursor is the microseconds of failed_at since 1970, which are exact, and the
 // id. The extremes stand for the infinities that a timestamp may be.
-func formatCursor(p postgres.Place) string {
-	if !p.FailedAt.Valid {
+func formatCursor(p store.Place) string {
+	if !p.Known {
 		return ""
 	}
-	at := p.FailedAt.Time.UnixMicro()
-	switch p.FailedAt.InfinityModifier {
-	case pgtype.Infinity:
-		at = math.MaxInt64
-	case pgtype.NegativeInfinity:
-		at = math.MinInt64
-	}
-	return fmt.Sprintf("%d.%d", at, p.ID)
+	return fmt.Sprintf("%d.%d", p.FailedAt, p.ID)
 }
 
-func parseCursor(s string) (p postgres.Place, err error) {
+func parseCursor(s string) (p store.Place, err error) {
 	if s == "" {
 		return p, nil
 	}
-	var at int64
-	if _, err := fmt.Sscanf(s, "%d.%d", &at, &p.ID); err != nil || fmt.Sprintf("%d.%d", at, p.ID) != s {
-		return p, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
-	}
-	p.FailedAt = pgtype.Timestamptz{Valid: true}
-	switch at {
-	case math.MaxInt64:
-		p.FailedAt.InfinityModifier = pgtype.Infinity
-	case math.MinInt64:
-		p.FailedAt.InfinityModifier = pgtype.NegativeInfinity
-	default:
-		p.FailedAt.Time = time.UnixMicro(at)
+	p.Known = true
+	if _, err := fmt.Sscanf(s, "%d.%d", &p.FailedAt, &p.ID); err != nil || formatCursor(p) != s {
+		return store.Place{}, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
 	}
 	return p, nil
 }
