@@ -124,3 +124,15 @@ func cut(str string, n int) string {
 	}
 	return str
 }
+
+// Inter writes a dead letter as it is but for its id, as a program that knows only
+// the table would, and returns the id.
+func (s *Store) Inter(d DeadLetter) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastDead++
+	d.ID = s.lastDead
+	d.CreatedAt, d.FailedAt = instant(d.CreatedAt), instant(d.FailedAt)
+	s.dead = append(s.dead, &d)
+	return d.ID
+}

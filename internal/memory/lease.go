@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -88,4 +89,16 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 		}
 	}
 	return out, nil
+}
+
+// Abandon makes a lease as old as that, as where its worker died long ago.
+func (s *Store) Abandon(id int64, age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rows[id]; r != nil && r.held() {
+		q := s.queue(r.Queue)
+		s.unindex(q, r)
+		r.ClaimedAt = instant(s.clock.now().Add(-age))
+		q.leased.insert(r.leaseKey())
+	}
 }
