@@ -191,3 +191,14 @@ func fail(t testing.TB, s substrate, again time.Duration) {
 		t.Fatal(err)
 	}
 }
+
+// onEach runs a test on an empty outbox of each kind.
+func onEach(t *testing.T, test func(*testing.T, substrate)) {
+	t.Helper()
+	for name, newSubstrates := range substrates {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newSubstrates(t)(t))
+		})
+	}
+}
