@@ -1,5 +1,11 @@
-// Package typedtest is for tests of code that publishes to typed queues. See
-// package queuetest, which does the same for bytes, for how such a test goes.
+// Package typedtest is for tests of code that publishes to typed queues, and of
+// their handlers. It reads the values of what was published, what is pending,
+// scheduled and dead: in a transaction on PostgreSQL, or in a box in memory.
+//
+//	m := typedtest.RequirePublished(t, tx, placed, func(o OrderPlaced) bool { return o.ID == 7 })
+//
+// See package queuetest, which does the same for bytes, for how such tests go, and
+// for the box.
 package typedtest
 
 import (
