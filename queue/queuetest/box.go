@@ -180,8 +180,9 @@ func (b *Box) NewWorker(opts ...queue.WorkerOption) (*queue.Worker, error) {
 	return w, nil
 }
 
-// endless is how many messages one commit or Advance may deliver.
-const endless = 100_000
+// endless is how many times handlers may run in one go before that is taken for a
+// chain that has no end.
+const endless = 10_000
 
 // deliver handles what is due, until nothing is. Where somebody is at it already,
 // it leaves it to them.
