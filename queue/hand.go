@@ -144,10 +144,17 @@ func (l *handLane) deliver(ctx context.Context) error {
 			settled = append(settled, o)
 		}
 	}
-	ctx = context.WithoutCancel(ctx) // what was handled is written down
-	if _, err := l.store.Exchange(ctx, settled, nil); err != nil {
-		return err
+	// What was handled is written down, unless somebody has a row locked for good.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handWait)
+	defer cancel()
+	if _, err = l.store.Exchange(ctx, settled, nil); err == nil {
+		_, err = l.store.Bury(ctx, buried)
 	}
-	_, err = l.store.Bury(ctx, buried)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("a transaction has a message locked that was handled, and does not end: %w", err)
+	}
 	return err
 }
+
+// handWait is how long a transaction that has a row locked is waited for.
+const handWait = 10 * time.Second

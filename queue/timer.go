@@ -82,7 +82,10 @@ func Read(db postgres.Rower, t *postgres.Table, f func(store.Outbox) error) erro
 
 // Now is when tx began, by the database's clock.
 func Now(ctx context.Context, tx Tx) (now time.Time, err error) {
-	if x, ok := tx.(memoryTx); ok {
+	switch x := tx.(type) {
+	case handlerTx:
+		return Now(ctx, x.Tx)
+	case memoryTx:
 		return x.Under().Now(), nil
 	}
 	err = tx.QueryRow(ctx, "SELECT now()").Scan(&now)

@@ -58,7 +58,10 @@ func New(t testing.TB) *Box {
 // Begin starts a transaction, as a pool does: what is published in it is there when
 // it commits. Begin of a transaction makes a savepoint. A transaction that adds a
 // timer which another is adding waits for that one's end, as on PostgreSQL.
-func (b *Box) Begin(context.Context) (pgx.Tx, error) {
+func (b *Box) Begin(ctx context.Context) (pgx.Tx, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return &tx{box: b, under: b.first.Begin(pgx.ErrTxClosed), noSQL: noSQL{b}}, nil
 }
 

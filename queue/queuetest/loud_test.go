@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -188,4 +189,59 @@ func TestDeliver_RecurringWork(t *testing.T) {
 	is.Equal(len(ticks), 24)
 	is.Equal(ticks[23].Sub(ticks[0]), 23*time.Hour)
 	is.Equal(len(queuetest.Published(t, box, mails)), 24)
+}
+
+// A handler that leaves a transaction open which has its own message locked would
+// keep a worker waiting, too.
+func TestDeliver_AnOpenTransactionThatLocksTheMessageFailsTheTest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // it is waited for
+		said := watch(t, func(t testing.TB) {
+			box := queuetest.New(t)
+			box.Deliver(orders.Handle(func(ctx context.Context, d *queue.Delivery) error {
+				tx, err := box.Begin(ctx)
+				if err == nil {
+					_, err = timers.RescheduleAfter(ctx, tx, d.TimerID, time.Hour, orders.Draft(nil))
+				}
+				return err // and the transaction is forgotten
+			}))
+			commit(t, box, func(tx pgx.Tx) error {
+				_, err := timers.ScheduleAfter(t.Context(), tx, "t", 0, orders.Draft(nil))
+				return err
+			})
+		})
+		if !strings.Contains(said, "locked") {
+			t.Errorf("it says %q", said)
+		}
+	})
+}
+
+func TestDeliver_ATimerThatReschedulesItselfComesAgain(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	box := queuetest.New(t)
+	began := box.Now()
+	var j journal
+	box.Deliver(orders.HandleTx(func(ctx context.Context, tx pgx.Tx, d *queue.Delivery) error {
+		j.add("%s after %v", d.TimerID, box.Now().Sub(began))
+		res, err := timers.RescheduleAfter(ctx, tx, d.TimerID, time.Hour, orders.Draft(nil))
+		is.Equal(res.Outcome, timers.Rearmed)
+		return err
+	}))
+	commit(t, box, func(tx pgx.Tx) error {
+		res, err := timers.ScheduleAfter(t.Context(), tx, "t", time.Hour, orders.Draft(nil))
+		is.Equal(res.DueAt, began.Add(time.Hour))
+		return err
+	})
+	box.Advance(3*time.Hour + time.Minute)
+	is.Equal(j.take(), []string{"t after 1h0m0s", "t after 2h0m0s", "t after 3h0m0s"})
+	n, err := timers.Of(orders).Count(t.Context(), box, timers.Filter{})
+	is.NoErr(err)
+	is.Equal(n.Waiting, int64(1))
+	commit(t, box, func(tx pgx.Tx) error {
+		_, err := timers.Of(orders).Cancel(t.Context(), tx, "t")
+		return err
+	})
+	box.Advance(48 * time.Hour)
+	is.Equal(len(j.take()), 0)
 }

@@ -251,3 +251,32 @@ func TestNewWorker_ChecksAsOnPostgreSQL(t *testing.T) {
 		is.True(strings.Contains(err.Error(), want))
 	}
 }
+
+// A worker that hangs for so long that its lease is gone commits nothing.
+func TestWorker_WhoHasLostTheLeaseCommitsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		is := is.New(t)
+		box := queuetest.New(t)
+		var j journal
+		hang := make(chan struct{})
+		stop := start(t, box, queue.Grace(0), orders.HandleTx(func(ctx context.Context, tx pgx.Tx, d *queue.Delivery) error {
+			<-hang
+			_, err := mails.Publish(context.WithoutCancel(ctx), tx, []byte("late"))
+			j.add("late, %v", err)
+			return err
+		}, queue.Lease(time.Minute)))
+		publish(t, box, orders, "1")
+		synctest.Wait()
+		is.True(errors.Is(stop(), queue.ErrUnfinished))
+		start(t, box, orders.HandleTx(func(ctx context.Context, tx pgx.Tx, d *queue.Delivery) error {
+			_, err := mails.Publish(ctx, tx, []byte("in time"))
+			return err
+		}, queue.Lease(time.Minute)))
+		sleep(2 * time.Minute)
+		close(hang)
+		sleep(time.Minute)
+		is.Equal(j.take(), []string{"late, <nil>"})
+		is.Equal(texts(queuetest.Published(t, box, mails)), []string{"in time"})
+	})
+}
