@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/matryer/is"
 
+	"github.com/letterbox-go/letterbox/dlq"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/queuetest"
 	"github.com/letterbox-go/letterbox/timers"
@@ -154,6 +155,9 @@ func TestDeliver_RefusesWhatIsWrong(t *testing.T) {
 			box.Deliver(orders.Handle(j.handle))
 			box.Deliver(orders.Handle(j.handle))
 		}, "delivered already"},
+		{"what goes on beside a worker", func(box *queuetest.Box) {
+			box.Deliver(orders.Handle(j.handle), dlq.In(queue.Outbox{}).Retain(time.Hour))
+		}, "needs a worker"},
 		{"no end", func(box *queuetest.Box) {
 			box.Deliver(orders.HandleTx(func(ctx context.Context, tx pgx.Tx, _ *queue.Delivery) error {
 				_, err := orders.Publish(ctx, tx, nil)
