@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // Filter selects letters: those that meet every condition that is set. The zero
@@ -42,7 +42,7 @@ func (f Filter) empty() bool {
 }
 
 // bind checks the filter and narrows it to the letters that l is about.
-func (f Filter) bind(l Letters) (postgres.LetterFilter, error) {
+func (f Filter) bind(l Letters) (store.LetterFilter, error) {
 	var problems []error
 	refuse := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
@@ -67,7 +67,7 @@ func (f Filter) bind(l Letters) (postgres.LetterFilter, error) {
 	default:
 		refuse("queue is %q, but these are the letters of %q", f.Queue, l.queue)
 	}
-	return postgres.LetterFilter{
+	return store.LetterFilter{
 		Queue: f.Queue, Reason: f.Reason, Error: f.ErrorContains,
 		FailedFrom: f.FailedAfter, FailedBefore: f.FailedBefore, OlderThan: f.OlderThan,
 		IDs: f.IDs,

@@ -15,6 +15,7 @@ import (
 	"github.com/letterbox-go/letterbox/dlq"
 	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
+	"github.com/letterbox-go/letterbox/queue/queuetest"
 )
 
 // newDB is an empty outbox in a database of the test's own.
@@ -42,14 +43,17 @@ type put struct {
 }
 
 // fill writes letters and returns their ids.
-func fill(t *testing.T, pool *pgxpool.Pool, list ...put) (ids []int64) {
+func fill(t *testing.T, db queue.BackgroundDB, list ...put) (ids []int64) {
 	t.Helper()
+	if box, ok := db.(*queuetest.Box); ok {
+		return inter(t, box, list)
+	}
 	for i, p := range list {
 		var id int64
 		const insert = `INSERT INTO outbox_dlq (original_id, queue, payload, headers, deliveries_count, created_at, failed_at,
 				failure_reason, last_exception, timer_id)
 			VALUES ($1, $2, $3, $4, 3, now() - interval '1 day', now() - $5::interval, $6, NULLIF($7, ''), NULLIF($8, '')) RETURNING id`
-		err := pool.QueryRow(t.Context(), insert, 1000+i, cmp.Or(p.queue, "orders"), []byte(p.payload), p.headers, p.age,
+		err := db.QueryRow(t.Context(), insert, 1000+i, cmp.Or(p.queue, "orders"), []byte(p.payload), p.headers, p.age,
 			cmp.Or(p.reason, queue.ReasonRejected), p.err, p.timer).Scan(&id)
 		if err != nil {
 			t.Fatal(err)
@@ -60,11 +64,17 @@ func fill(t *testing.T, pool *pgxpool.Pool, list ...put) (ids []int64) {
 }
 
 // fillMany writes n letters of a queue, each with an original id and a second of its own.
-func fillMany(t *testing.T, pool *pgxpool.Pool, queue string, n int) {
+func fillMany(t *testing.T, db queue.BackgroundDB, queue string, n int) {
 	t.Helper()
+	if box, ok := db.(*queuetest.Box); ok {
+		for i := range n {
+			inter(t, box, []put{{queue: queue, payload: "payload", age: time.Duration(n-1-i) * time.Second}})
+		}
+		return
+	}
 	const insert = `INSERT INTO outbox_dlq (original_id, queue, payload, deliveries_count, created_at, failed_at, failure_reason)
 		SELECT n, $1, 'payload', 1, now(), now() - make_interval(secs => $2 - n), 'rejected' FROM generate_series(1, $2::int) AS n`
-	if _, err := pool.Exec(t.Context(), insert, queue, n); err != nil {
+	if _, err := db.(*pgxpool.Pool).Exec(t.Context(), insert, queue, n); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -78,12 +88,18 @@ func get[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) (v T)
 	return v
 }
 
-func letterCount(t *testing.T, pool *pgxpool.Pool) int {
-	return get[int](t, pool, "SELECT count(*) FROM outbox_dlq")
+func letterCount(t *testing.T, db queue.BackgroundDB) int {
+	if box, ok := db.(*queuetest.Box); ok {
+		return len(storeOf(t, box).DeadLetters())
+	}
+	return get[int](t, db.(*pgxpool.Pool), "SELECT count(*) FROM outbox_dlq")
 }
 
-func messageCount(t *testing.T, pool *pgxpool.Pool) int {
-	return get[int](t, pool, "SELECT count(*) FROM outbox")
+func messageCount(t *testing.T, db queue.BackgroundDB) int {
+	if box, ok := db.(*queuetest.Box); ok {
+		return len(storeOf(t, box).Rows())
+	}
+	return get[int](t, db.(*pgxpool.Pool), "SELECT count(*) FROM outbox")
 }
 
 // idsOf lists the ids of letters.
@@ -96,7 +112,7 @@ func idsOf(list []dlq.Letter) []int64 {
 }
 
 // commit runs f in a transaction of its own.
-func commit(t *testing.T, pool *pgxpool.Pool, f func(tx pgx.Tx) error) {
+func commit(t *testing.T, pool queue.Beginner, f func(tx pgx.Tx) error) {
 	t.Helper()
 	if err := pgx.BeginFunc(t.Context(), pool, f); err != nil {
 		t.Fatal(err)
@@ -104,13 +120,19 @@ func commit(t *testing.T, pool *pgxpool.Pool, f func(tx pgx.Tx) error) {
 }
 
 // lock holds letters in a transaction until the test's end.
-func lock(t *testing.T, pool *pgxpool.Pool, ids ...int64) {
+func lock(t *testing.T, db queue.BackgroundDB, ids ...int64) {
 	t.Helper()
-	tx, err := pool.Begin(t.Context())
+	tx, err := db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+	if _, inMemory := db.(*queuetest.Box); inMemory {
+		if done, err := letters.Replay(t.Context(), tx, ids); err != nil || done.Moved != int64(len(ids)) {
+			t.Fatal(done, err)
+		}
+		return
+	}
 	if _, err := tx.Exec(t.Context(), "SELECT FROM outbox_dlq WHERE id = ANY($1) FOR UPDATE", ids); err != nil {
 		t.Fatal(err)
 	}

@@ -5,9 +5,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -34,19 +32,15 @@ type Letter struct {
 	TimerID string
 
 	rawHeaders []byte
-	place      postgres.Place
+	place      store.Place
 }
 
-func newLetter(l postgres.Letter) Letter {
-	letter := Letter{
+func newLetter(l store.Letter) Letter {
+	return Letter{
 		ID: l.ID, OriginalID: l.OriginalID, Queue: l.Queue, Payload: l.Payload, Deliveries: l.Deliveries,
-		CreatedAt: l.CreatedAt, Reason: l.Reason, Error: l.Error, TimerID: l.TimerID,
-		rawHeaders: l.Headers, place: postgres.Place{FailedAt: l.FailedAt, ID: l.ID},
+		CreatedAt: l.CreatedAt, FailedAt: l.FailedAt, Reason: l.Reason, Error: l.Error, TimerID: l.TimerID,
+		rawHeaders: l.Headers, place: l.Place,
 	}
-	if l.FailedAt.InfinityModifier == pgtype.Finite {
-		letter.FailedAt = l.FailedAt.Time.UTC()
-	}
-	return letter
 }
 
 // Header returns one header, "" where there is none.
@@ -69,42 +63,24 @@ func (l Letter) Cursor() string { return formatCursor(l.place) }
 
 // A cursor is the microseconds of failed_at since 1970, which are exact, and the
 // id. The extremes stand for the infinities that a timestamp may be.
-func formatCursor(p postgres.Place) string {
-	if !p.FailedAt.Valid {
+func formatCursor(p store.Place) string {
+	if !p.Known {
 		return ""
 	}
-	at := p.FailedAt.Time.UnixMicro()
-	switch {
-	case p.FailedAt.InfinityModifier == pgtype.NegativeInfinity:
-		at = math.MinInt64
-	case p.FailedAt.InfinityModifier == pgtype.Infinity, p.FailedAt.Time.After(time.UnixMicro(math.MaxInt64)):
-		at = math.MaxInt64
-	}
-	return fmt.Sprintf("%d.%d", at, p.ID)
+	return fmt.Sprintf("%d.%d", p.FailedAt, p.ID)
 }
 
 // minMicros is the beginning of PostgreSQL's time, in 4714 BC.
 const minMicros = -210_866_803_200_000_000
 
-func parseCursor(s string) (p postgres.Place, err error) {
+func parseCursor(s string) (p store.Place, err error) {
 	if s == "" {
 		return p, nil
 	}
-	var at int64
-	if _, err := fmt.Sscanf(s, "%d.%d", &at, &p.ID); err != nil || fmt.Sprintf("%d.%d", at, p.ID) != s {
-		return p, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
-	}
-	p.FailedAt = pgtype.Timestamptz{Valid: true}
-	switch at {
-	case math.MaxInt64:
-		p.FailedAt.InfinityModifier = pgtype.Infinity
-	case math.MinInt64:
-		p.FailedAt.InfinityModifier = pgtype.NegativeInfinity
-	default:
-		if at < minMicros {
-			return postgres.Place{}, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
-		}
-		p.FailedAt.Time = time.UnixMicro(at)
+	p.Known = true
+	_, err = fmt.Sscanf(s, "%d.%d", &p.FailedAt, &p.ID)
+	if err != nil || formatCursor(p) != s || p.FailedAt < minMicros && p.FailedAt != math.MinInt64 {
+		return store.Place{}, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
 	}
 	return p, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -71,7 +72,7 @@ func (l Letters) Count(ctx context.Context, db DB, f Filter) ([]Count, error) {
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
-	rows, err := l.table.CountLetters(ctx, db, queues, where)
+	rows, err := queue.On(db, l.table).CountLetters(ctx, queues, where)
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
@@ -87,7 +88,7 @@ func (l Letters) Get(ctx context.Context, db DB, id int64) (Letter, error) {
 	if err := l.check(db); err != nil {
 		return Letter{}, l.failed("get", err)
 	}
-	row, err := l.table.Letter(ctx, db, id, l.queue)
+	row, err := queue.In(db, l.table).Letter(ctx, id, l.queue)
 	if err != nil {
 		return Letter{}, fmt.Errorf("get dead letter %d of %s: %w", id, l, explain(l.table, err))
 	}
@@ -152,7 +153,7 @@ func (l Letters) List(ctx context.Context, db DB, f Filter, p Page) ([]Letter, e
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
-	rows, err := l.table.ListLetters(ctx, db, queues, where, after, p.OldestFirst, p.Size)
+	rows, err := queue.On(db, l.table).ListLetters(ctx, queues, where, after, p.OldestFirst, p.Size)
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
@@ -164,11 +165,11 @@ func (l Letters) List(ctx context.Context, db DB, f Filter, p Page) ([]Letter, e
 }
 
 // queues are those that a filter is about.
-func (l Letters) queues(ctx context.Context, db DB, where postgres.LetterFilter) ([]string, error) {
+func (l Letters) queues(ctx context.Context, db DB, where store.LetterFilter) ([]string, error) {
 	if where.Queue != "" {
 		return []string{where.Queue}, nil
 	}
-	queues, _, err := l.table.LetterScope(ctx, db, where)
+	queues, _, err := queue.On(db, l.table).LetterScope(ctx, where)
 	return queues, err
 }
 

@@ -17,89 +17,97 @@ import (
 
 func TestLetters_SelectWhatTheFilterSays(t *testing.T) {
 	t.Parallel()
-	db := newDB(t)
-	ids := fill(t, db.Pool,
-		put{queue: "orders", reason: queue.ReasonRejected, err: "no such order: 100% _sure_", age: 3 * time.Hour},
-		put{queue: "orders", reason: queue.ReasonDecodeError, err: `cannot read \ this`, age: 2 * time.Hour},
-		put{queue: "mails", reason: queue.ReasonRejected, age: time.Hour},
-		put{queue: "mails", reason: "something else", err: "no such ORDER", age: time.Minute},
-	)
-	at := func(i int) time.Time {
-		return get[time.Time](t, db.Pool, "SELECT failed_at FROM outbox_dlq WHERE id = $1", ids[i])
-	}
-	tests := []struct {
-		name   string
-		filter dlq.Filter
-		want   []int // places in ids, newest first
-	}{
-		{"everything", dlq.Filter{}, []int{3, 2, 1, 0}},
-		{"everything, said", dlq.Everything(), []int{3, 2, 1, 0}},
-		{"a queue", dlq.Filter{Queue: "orders"}, []int{1, 0}},
-		{"a queue that has none", dlq.Filter{Queue: "order"}, []int{}},
-		{"a reason", dlq.Filter{Reason: queue.ReasonRejected}, []int{2, 0}},
-		{"a queue and a reason", dlq.Filter{Queue: "mails", Reason: queue.ReasonRejected}, []int{2}},
-		{"from a time on", dlq.Filter{FailedAfter: at(2)}, []int{3, 2}},
-		{"before a time", dlq.Filter{FailedBefore: at(2)}, []int{1, 0}},
-		{"between times", dlq.Filter{FailedAfter: at(1), FailedBefore: at(3)}, []int{2, 1}},
-		{"between times that are the wrong way round", dlq.Filter{FailedAfter: at(3), FailedBefore: at(1)}, []int{}},
-		{"an age", dlq.Filter{OlderThan: 90 * time.Minute}, []int{1, 0}},
-		{"an age of centuries", dlq.Filter{OlderThan: 1<<63 - 1}, []int{}},
-		{"a text", dlq.Filter{ErrorContains: "no such"}, []int{3, 0}},
-		{"a text with its case", dlq.Filter{ErrorContains: "such order"}, []int{0}},
-		{"a percent sign is no pattern", dlq.Filter{ErrorContains: "such % "}, []int{}},
-		{"a percent sign", dlq.Filter{ErrorContains: "100% _"}, []int{0}},
-		{"an underscore is no pattern", dlq.Filter{ErrorContains: "no_such"}, []int{}},
-		{"a backslash", dlq.Filter{ErrorContains: `read \ th`}, []int{1}},
-		{"a quote", dlq.Filter{ErrorContains: `'; DROP TABLE outbox_dlq; --`}, []int{}},
-		{"ids", dlq.Filter{IDs: []int64{ids[0], ids[3], -1}}, []int{3, 0}},
-		{"ids of a queue", dlq.Filter{IDs: []int64{ids[0], ids[3]}, Queue: "mails"}, []int{3}},
-		{"a list of no ids", dlq.Filter{IDs: []int64{}}, []int{}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			is := is.New(t)
-			want := []int64{}
-			for _, i := range tt.want {
-				want = append(want, ids[i])
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		db := newDB(t)
+		ids := fill(t, db,
+			put{queue: "orders", reason: queue.ReasonRejected, err: "no such order: 100% _sure_", age: 3 * time.Hour},
+			put{queue: "orders", reason: queue.ReasonDecodeError, err: `cannot read \ this`, age: 2 * time.Hour},
+			put{queue: "mails", reason: queue.ReasonRejected, age: time.Hour},
+			put{queue: "mails", reason: "something else", err: "no such ORDER", age: time.Minute},
+		)
+		at := func(i int) time.Time {
+			l, err := letters.Get(t.Context(), db, ids[i])
+			if err != nil {
+				t.Fatal(err)
 			}
-			list, err := letters.List(t.Context(), db.Pool, tt.filter, dlq.Page{})
-			is.NoErr(err)
-			is.Equal(idsOf(list), want)
-			counts, err := letters.Count(t.Context(), db.Pool, tt.filter)
-			is.NoErr(err)
-			total := 0
-			for _, c := range counts {
-				total += int(c.Letters)
-			}
-			is.Equal(total, len(want))
-		})
-	}
+			return l.FailedAt
+		}
+		tests := []struct {
+			name   string
+			filter dlq.Filter
+			want   []int // places in ids, newest first
+		}{
+			{"everything", dlq.Filter{}, []int{3, 2, 1, 0}},
+			{"everything, said", dlq.Everything(), []int{3, 2, 1, 0}},
+			{"a queue", dlq.Filter{Queue: "orders"}, []int{1, 0}},
+			{"a queue that has none", dlq.Filter{Queue: "order"}, []int{}},
+			{"a reason", dlq.Filter{Reason: queue.ReasonRejected}, []int{2, 0}},
+			{"a queue and a reason", dlq.Filter{Queue: "mails", Reason: queue.ReasonRejected}, []int{2}},
+			{"from a time on", dlq.Filter{FailedAfter: at(2)}, []int{3, 2}},
+			{"before a time", dlq.Filter{FailedBefore: at(2)}, []int{1, 0}},
+			{"between times", dlq.Filter{FailedAfter: at(1), FailedBefore: at(3)}, []int{2, 1}},
+			{"between times that are the wrong way round", dlq.Filter{FailedAfter: at(3), FailedBefore: at(1)}, []int{}},
+			{"an age", dlq.Filter{OlderThan: 90 * time.Minute}, []int{1, 0}},
+			{"an age of centuries", dlq.Filter{OlderThan: 1<<63 - 1}, []int{}},
+			{"a text", dlq.Filter{ErrorContains: "no such"}, []int{3, 0}},
+			{"a text with its case", dlq.Filter{ErrorContains: "such order"}, []int{0}},
+			{"a percent sign is no pattern", dlq.Filter{ErrorContains: "such % "}, []int{}},
+			{"a percent sign", dlq.Filter{ErrorContains: "100% _"}, []int{0}},
+			{"an underscore is no pattern", dlq.Filter{ErrorContains: "no_such"}, []int{}},
+			{"a backslash", dlq.Filter{ErrorContains: `read \ th`}, []int{1}},
+			{"a quote", dlq.Filter{ErrorContains: `'; DROP TABLE outbox_dlq; --`}, []int{}},
+			{"ids", dlq.Filter{IDs: []int64{ids[0], ids[3], -1}}, []int{3, 0}},
+			{"ids of a queue", dlq.Filter{IDs: []int64{ids[0], ids[3]}, Queue: "mails"}, []int{3}},
+			{"a list of no ids", dlq.Filter{IDs: []int64{}}, []int{}},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				is := is.New(t)
+				want := []int64{}
+				for _, i := range tt.want {
+					want = append(want, ids[i])
+				}
+				list, err := letters.List(t.Context(), db, tt.filter, dlq.Page{})
+				is.NoErr(err)
+				is.Equal(idsOf(list), want)
+				counts, err := letters.Count(t.Context(), db, tt.filter)
+				is.NoErr(err)
+				total := 0
+				for _, c := range counts {
+					total += int(c.Letters)
+				}
+				is.Equal(total, len(want))
+			})
+		}
+	})
 }
 
 func TestLetters_CountByQueueAndReason(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	counts, err := letters.Count(t.Context(), db.Pool, dlq.Filter{})
-	is.NoErr(err)
-	is.Equal(counts, []dlq.Count{})
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		counts, err := letters.Count(t.Context(), db, dlq.Filter{})
+		is.NoErr(err)
+		is.Equal(counts, []dlq.Count{})
 
-	fill(t, db.Pool,
-		put{queue: "orders", reason: queue.ReasonRejected, age: 2 * time.Hour},
-		put{queue: "orders", reason: queue.ReasonDecodeError},
-		put{queue: "orders", reason: queue.ReasonRejected, age: time.Hour},
-		put{queue: "mails", reason: queue.ReasonRejected})
-	counts, err = letters.Count(t.Context(), db.Pool, dlq.Filter{})
-	is.NoErr(err)
-	is.Equal(len(counts), 3)
-	is.Equal(counts[2].Newest.Sub(counts[2].Oldest).Round(time.Minute), time.Hour)
-	for i := range counts {
-		counts[i].Oldest, counts[i].Newest = time.Time{}, time.Time{}
-	}
-	is.Equal(counts, []dlq.Count{
-		{Queue: "mails", Reason: "rejected", Letters: 1},
-		{Queue: "orders", Reason: "decode_error", Letters: 1},
-		{Queue: "orders", Reason: "rejected", Letters: 2},
+		fill(t, db,
+			put{queue: "orders", reason: queue.ReasonRejected, age: 2 * time.Hour},
+			put{queue: "orders", reason: queue.ReasonDecodeError},
+			put{queue: "orders", reason: queue.ReasonRejected, age: time.Hour},
+			put{queue: "mails", reason: queue.ReasonRejected})
+		counts, err = letters.Count(t.Context(), db, dlq.Filter{})
+		is.NoErr(err)
+		is.Equal(len(counts), 3)
+		is.Equal(counts[2].Newest.Sub(counts[2].Oldest).Round(time.Minute), time.Hour)
+		for i := range counts {
+			counts[i].Oldest, counts[i].Newest = time.Time{}, time.Time{}
+		}
+		is.Equal(counts, []dlq.Count{
+			{Queue: "mails", Reason: "rejected", Letters: 1},
+			{Queue: "orders", Reason: "decode_error", Letters: 1},
+			{Queue: "orders", Reason: "rejected", Letters: 2},
+		})
 	})
 }
 
@@ -145,20 +153,22 @@ func TestLetters_ListInPages(t *testing.T) {
 
 func TestLetters_PagesDoNotShiftWhenLettersGo(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	fillMany(t, db.Pool, "orders", 9)
-	page := dlq.Page{Size: 3}
-	first, err := letters.List(t.Context(), db.Pool, dlq.Filter{}, page)
-	is.NoErr(err)
-	is.Equal(idsOf(first), []int64{9, 8, 7})
-	_, err = letters.Purge(t.Context(), db.Pool, dlq.Filter{IDs: idsOf(first)}) // the one that the cursor is of, too
-	is.NoErr(err)
-	fill(t, db.Pool, put{})
-	page.After = first[2].Cursor()
-	second, err := letters.List(t.Context(), db.Pool, dlq.Filter{}, page)
-	is.NoErr(err)
-	is.Equal(idsOf(second), []int64{6, 5, 4})
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		fillMany(t, db, "orders", 9)
+		page := dlq.Page{Size: 3}
+		first, err := letters.List(t.Context(), db, dlq.Filter{}, page)
+		is.NoErr(err)
+		is.Equal(idsOf(first), []int64{9, 8, 7})
+		_, err = letters.Purge(t.Context(), db, dlq.Filter{IDs: idsOf(first)}) // the one that the cursor is of, too
+		is.NoErr(err)
+		fill(t, db, put{})
+		page.After = first[2].Cursor()
+		second, err := letters.List(t.Context(), db, dlq.Filter{}, page)
+		is.NoErr(err)
+		is.Equal(idsOf(second), []int64{6, 5, 4})
+	})
 }
 
 func TestLetters_GetOne(t *testing.T) {

@@ -17,35 +17,37 @@ func contains(err error, part string) bool { return strings.Contains(err.Error()
 
 func TestPurge_DeletesWhatTheFilterSelects(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		letters dlq.Letters
-		filter  dlq.Filter
-		opts    []dlq.PurgeOption
-		want    int64
-	}{
-		{"everything", letters, dlq.Everything(), nil, 25},
-		{"everything of one queue", dlq.Of(queue.New("mails")), dlq.Everything(), nil, 5},
-		{"a queue", letters, dlq.Filter{Queue: "orders"}, nil, 20},
-		{"by age", letters, dlq.Filter{OlderThan: 10500 * time.Millisecond}, nil, 9},
-		{"by age, in batches", letters, dlq.Filter{OlderThan: 2500 * time.Millisecond}, []dlq.PurgeOption{dlq.Batch(4)}, 17 + 2},
-		{"a limit", letters, dlq.Filter{Queue: "orders"}, []dlq.PurgeOption{dlq.Limit(7), dlq.Batch(3)}, 7},
-		{"ids", letters, dlq.Filter{IDs: []int64{1, 2, 25, 99}}, nil, 3},
-		{"no ids", letters, dlq.Filter{IDs: []int64{}}, nil, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			is := is.New(t)
-			db := newDB(t)
-			fillMany(t, db.Pool, "orders", 20)
-			fillMany(t, db.Pool, "mails", 5)
-			n, err := tt.letters.Purge(t.Context(), db.Pool, tt.filter, tt.opts...)
-			is.NoErr(err)
-			is.Equal(n, tt.want)
-			is.Equal(letterCount(t, db.Pool), 25-int(tt.want))
-			is.Equal(messageCount(t, db.Pool), 0)
-		})
-	}
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		for _, tt := range []struct {
+			name    string
+			letters dlq.Letters
+			filter  dlq.Filter
+			opts    []dlq.PurgeOption
+			want    int64
+		}{
+			{"everything", letters, dlq.Everything(), nil, 25},
+			{"everything of one queue", dlq.Of(queue.New("mails")), dlq.Everything(), nil, 5},
+			{"a queue", letters, dlq.Filter{Queue: "orders"}, nil, 20},
+			{"by age", letters, dlq.Filter{OlderThan: 10500 * time.Millisecond}, nil, 9},
+			{"by age, in batches", letters, dlq.Filter{OlderThan: 2500 * time.Millisecond}, []dlq.PurgeOption{dlq.Batch(4)}, 17 + 2},
+			{"a limit", letters, dlq.Filter{Queue: "orders"}, []dlq.PurgeOption{dlq.Limit(7), dlq.Batch(3)}, 7},
+			{"ids", letters, dlq.Filter{IDs: []int64{1, 2, 25, 99}}, nil, 3},
+			{"no ids", letters, dlq.Filter{IDs: []int64{}}, nil, 0},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				is := is.New(t)
+				db := newDB(t)
+				fillMany(t, db, "orders", 20)
+				fillMany(t, db, "mails", 5)
+				n, err := tt.letters.Purge(t.Context(), db, tt.filter, tt.opts...)
+				is.NoErr(err)
+				is.Equal(n, tt.want)
+				is.Equal(letterCount(t, db), 25-int(tt.want))
+				is.Equal(messageCount(t, db), 0)
+			})
+		}
+	})
 }
 
 func TestPurge_NeverDeletesMoreThanABatchAtOnce(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -72,12 +72,12 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 	}
 	var (
 		done  Replayed
-		fixes []postgres.Fix
+		fixes []store.Fix
 	)
 	if set.fix != nil {
-		var rows []postgres.Letter
+		var rows []store.Letter
 		for _, id := range ids {
-			row, err := l.table.Letter(ctx, tx, id, l.queue)
+			row, err := queue.In(tx, l.table).Letter(ctx, id, l.queue)
 			if err = explain(l.table, err); err == nil {
 				rows = append(rows, row)
 			} else if errors.Is(err, ErrNotFound) {
@@ -91,7 +91,7 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 	if len(ids) == 0 {
 		return done, nil
 	}
-	moved, err := l.table.ReplayLettersByID(ctx, tx, ids, fixes, l.queue, set.to)
+	moved, err := queue.In(tx, l.table).ReplayLettersByID(ctx, ids, fixes, l.queue, set.to)
 	if err != nil {
 		return Replayed{}, l.failed(verb, err)
 	}
@@ -157,7 +157,7 @@ func (l Letters) ReplayAll(ctx context.Context, db DB, f Filter, opts ...ReplayA
 		w.rest = paced(set.rate)
 		w.batch = int(max(1, min(float64(w.batch), set.rate/10))) // ten batches a second
 	}
-	w.step = func(b batch) (int64, postgres.Place, bool, error) {
+	w.step = func(b batch) (int64, store.Place, bool, error) {
 		var now Replayed
 		last, more, err := l.replayBatch(ctx, db, b, &set, &now)
 		if err != nil {
@@ -180,21 +180,21 @@ func (l Letters) ReplayAll(ctx context.Context, db DB, f Filter, opts ...ReplayA
 
 // replayBatch moves one batch: in one statement, or, with a fix, in one that
 // reads and one that moves what is still there.
-func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings, now *Replayed) (last postgres.Place, more bool, err error) {
+func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings, now *Replayed) (last store.Place, more bool, err error) {
 	if set.fix == nil {
-		moved, last, more, err := l.table.ReplayLetters(ctx, db, b.where, b.beyond, b.limit, set.to)
+		moved, last, more, err := queue.On(db, l.table).ReplayLetters(ctx, b.where, b.beyond, b.limit, set.to)
 		now.add(moved)
 		return last, more, err
 	}
-	rows, err := l.table.ListLetters(ctx, db, []string{b.where.Queue}, b.where, b.beyond, true, b.limit)
+	rows, err := queue.On(db, l.table).ListLetters(ctx, []string{b.where.Queue}, b.where, b.beyond, true, b.limit)
 	if err != nil || len(rows) == 0 {
 		return last, false, err
 	}
 	end := rows[len(rows)-1]
-	last = postgres.Place{FailedAt: end.FailedAt, ID: end.ID}
+	last = end.Place
 	if ids, fixes := l.repair(set, rows, now); len(ids) > 0 {
 		// Those that are locked or gone by now are in the hands of others.
-		moved, err := l.table.ReplayLettersByID(ctx, db, ids, fixes, b.where.Queue, set.to)
+		moved, err := queue.In(db, l.table).ReplayLettersByID(ctx, ids, fixes, b.where.Queue, set.to)
 		if err != nil {
 			return last, false, err
 		}
@@ -204,7 +204,7 @@ func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings,
 }
 
 // repair runs the fix on each letter and returns those that it could.
-func (l Letters) repair(s *settings, rows []postgres.Letter, done *Replayed) (ids []int64, fixes []postgres.Fix) {
+func (l Letters) repair(s *settings, rows []store.Letter, done *Replayed) (ids []int64, fixes []store.Fix) {
 	for _, row := range rows {
 		letter := newLetter(row)
 		fixed, err := s.fixOne(letter)
@@ -216,7 +216,7 @@ func (l Letters) repair(s *settings, rows []postgres.Letter, done *Replayed) (id
 			continue
 		}
 		ids = append(ids, row.ID)
-		fixes = append(fixes, postgres.Fix{Payload: fixed.Payload, ContentType: fixed.ContentType})
+		fixes = append(fixes, store.Fix{Payload: fixed.Payload, ContentType: fixed.ContentType})
 	}
 	return ids, fixes
 }
@@ -257,7 +257,7 @@ func (r *Replayed) skip(id int64, err error) {
 	r.Skips = append(r.Skips, Skip{Letter: id, Err: fmt.Errorf("dead letter %d: %w", id, err)})
 }
 
-func (r *Replayed) add(moved postgres.Replayed) {
+func (r *Replayed) add(moved store.Replayed) {
 	r.Moved += int64(len(moved.Moved))
 	for _, m := range moved.Moved {
 		r.Moves = append(r.Moves, Move(m))

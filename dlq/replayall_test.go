@@ -16,61 +16,65 @@ import (
 
 func TestReplayAll_MovesWhatTheFilterSelects(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name    string
-		letters dlq.Letters
-		filter  dlq.Filter
-		opts    []dlq.ReplayAllOption
-		moved   int64
-		batches int
-	}{
-		{"everything", letters, dlq.Filter{}, nil, 25, 2},
-		{"a queue", letters, dlq.Filter{Queue: "orders"}, nil, 20, 1},
-		{"of one queue", dlq.Of(queue.New("orders")), dlq.Filter{}, nil, 20, 1},
-		{"in batches", letters, dlq.Filter{Queue: "orders"}, []dlq.ReplayAllOption{dlq.Batch(7)}, 20, 3},
-		{"in batches that come out even", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Batch(5)}, 25, 7}, // one finds that a queue is at its end
-		{"a limit", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Limit(12), dlq.Batch(5)}, 12, 4},
-		{"a limit that is not reached", letters, dlq.Filter{Queue: "orders"}, []dlq.ReplayAllOption{dlq.Limit(100)}, 20, 1},
-		{"a reason that none has", letters, dlq.Filter{Reason: "x"}, nil, 0, 2},
-		{"no ids", letters, dlq.Filter{IDs: []int64{}}, nil, 0, 2},
-		{"an age", letters, dlq.Filter{Queue: "orders", OlderThan: 10500 * time.Millisecond}, nil, 9, 1},
-		{"with a fix", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Batch(6), dlq.Fix(func(l dlq.Letter) (dlq.Fixed, error) {
-			return dlq.Fixed{Payload: l.Payload}, nil
-		})}, 25, 5},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			is := is.New(t)
-			db := newDB(t)
-			fillMany(t, db.Pool, "orders", 20)
-			fillMany(t, db.Pool, "mails", 5)
-			batches := 0
-			var last dlq.Progress
-			done, err := tt.letters.ReplayAll(t.Context(), db.Pool, tt.filter, append(tt.opts, dlq.OnProgress(func(p dlq.Progress) {
-				batches++
-				is.Equal(p.Moved, last.Moved+int64(len(p.Moves)))
-				last = p
-			}))...)
-			is.NoErr(err)
-			is.Equal(done.Moved, tt.moved)
-			is.Equal(len(done.Moves), int(tt.moved))
-			is.Equal(last.Moved, tt.moved)
-			is.Equal(batches, tt.batches)
-			is.Equal(letterCount(t, db.Pool), 25-int(tt.moved))
-			is.Equal(messageCount(t, db.Pool), int(tt.moved))
-		})
-	}
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		for _, tt := range []struct {
+			name    string
+			letters dlq.Letters
+			filter  dlq.Filter
+			opts    []dlq.ReplayAllOption
+			moved   int64
+			batches int
+		}{
+			{"everything", letters, dlq.Filter{}, nil, 25, 2},
+			{"a queue", letters, dlq.Filter{Queue: "orders"}, nil, 20, 1},
+			{"of one queue", dlq.Of(queue.New("orders")), dlq.Filter{}, nil, 20, 1},
+			{"in batches", letters, dlq.Filter{Queue: "orders"}, []dlq.ReplayAllOption{dlq.Batch(7)}, 20, 3},
+			{"in batches that come out even", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Batch(5)}, 25, 7}, // one finds that a queue is at its end
+			{"a limit", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Limit(12), dlq.Batch(5)}, 12, 4},
+			{"a limit that is not reached", letters, dlq.Filter{Queue: "orders"}, []dlq.ReplayAllOption{dlq.Limit(100)}, 20, 1},
+			{"a reason that none has", letters, dlq.Filter{Reason: "x"}, nil, 0, 2},
+			{"no ids", letters, dlq.Filter{IDs: []int64{}}, nil, 0, 2},
+			{"an age", letters, dlq.Filter{Queue: "orders", OlderThan: 10500 * time.Millisecond}, nil, 9, 1},
+			{"with a fix", letters, dlq.Filter{}, []dlq.ReplayAllOption{dlq.Batch(6), dlq.Fix(func(l dlq.Letter) (dlq.Fixed, error) {
+				return dlq.Fixed{Payload: l.Payload}, nil
+			})}, 25, 5},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				t.Parallel()
+				is := is.New(t)
+				db := newDB(t)
+				fillMany(t, db, "orders", 20)
+				fillMany(t, db, "mails", 5)
+				batches := 0
+				var last dlq.Progress
+				done, err := tt.letters.ReplayAll(t.Context(), db, tt.filter, append(tt.opts, dlq.OnProgress(func(p dlq.Progress) {
+					batches++
+					is.Equal(p.Moved, last.Moved+int64(len(p.Moves)))
+					last = p
+				}))...)
+				is.NoErr(err)
+				is.Equal(done.Moved, tt.moved)
+				is.Equal(len(done.Moves), int(tt.moved))
+				is.Equal(last.Moved, tt.moved)
+				is.Equal(batches, tt.batches)
+				is.Equal(letterCount(t, db), 25-int(tt.moved))
+				is.Equal(messageCount(t, db), int(tt.moved))
+			})
+		}
+	})
 }
 
 func TestReplayAll_OldestFirst(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	ids := fill(t, db.Pool, put{age: time.Minute}, put{age: time.Hour}, put{age: time.Second})
-	done, err := letters.ReplayAll(t.Context(), db.Pool, dlq.Filter{}, dlq.Batch(2))
-	is.NoErr(err)
-	is.Equal([]int64{done.Moves[0].Letter, done.Moves[1].Letter, done.Moves[2].Letter}, []int64{ids[1], ids[0], ids[2]})
-	is.True(done.Moves[0].Message < done.Moves[1].Message && done.Moves[1].Message < done.Moves[2].Message)
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		ids := fill(t, db, put{age: time.Minute}, put{age: time.Hour}, put{age: time.Second})
+		done, err := letters.ReplayAll(t.Context(), db, dlq.Filter{}, dlq.Batch(2))
+		is.NoErr(err)
+		is.Equal([]int64{done.Moves[0].Letter, done.Moves[1].Letter, done.Moves[2].Letter}, []int64{ids[1], ids[0], ids[2]})
+		is.True(done.Moves[0].Message < done.Moves[1].Message && done.Moves[1].Message < done.Moves[2].Message)
+	})
 }
 
 func TestReplayAll_TwoAtOnceMoveEachLetterOnce(t *testing.T) {
@@ -114,18 +118,20 @@ func TestReplayAll_TwoAtOnceMoveEachLetterOnce(t *testing.T) {
 
 func TestReplayAll_PassesOverWhatOthersHaveInHand(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	ids := fill(t, db.Pool, put{}, put{}, put{}, put{})
-	lock(t, db.Pool, ids[0], ids[2])
-	done, err := letters.ReplayAll(t.Context(), db.Pool, dlq.Filter{}, dlq.Batch(1))
-	is.NoErr(err)
-	is.Equal(done.Moved, int64(2))
-	is.Equal(done.Skipped, int64(0))
-	n, err := letters.Purge(t.Context(), db.Pool, dlq.Everything())
-	is.NoErr(err)
-	is.Equal(n, int64(0))
-	is.Equal(letterCount(t, db.Pool), 2)
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		ids := fill(t, db, put{}, put{}, put{}, put{})
+		lock(t, db, ids[0], ids[2])
+		done, err := letters.ReplayAll(t.Context(), db, dlq.Filter{}, dlq.Batch(1))
+		is.NoErr(err)
+		is.Equal(done.Moved, int64(2))
+		is.Equal(done.Skipped, int64(0))
+		n, err := letters.Purge(t.Context(), db, dlq.Everything())
+		is.NoErr(err)
+		is.Equal(n, int64(0))
+		is.Equal(letterCount(t, db), 2)
+	})
 }
 
 func TestReplayAll_SkipsTimersThatAreLiveAgain(t *testing.T) {
@@ -198,33 +204,37 @@ func TestReplayAll_CancelledInTheMiddle(t *testing.T) {
 
 func TestReplayAll_EndsThoughMessagesGoOnFailing(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	fillMany(t, db.Pool, "orders", 10)
-	done, err := letters.ReplayAll(t.Context(), db.Pool, dlq.Filter{}, dlq.Batch(2), dlq.OnProgress(func(dlq.Progress) {
-		fill(t, db.Pool, put{}, put{queue: "mails"}) // as fast as they go
-	}))
-	is.NoErr(err)
-	is.Equal(done.Moved, int64(10))
-	n, err := letters.Purge(t.Context(), db.Pool, dlq.Everything(), dlq.Batch(2))
-	is.NoErr(err)
-	is.Equal(n, int64(12)) // six batches of orders, and the one that found their end
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		fillMany(t, db, "orders", 10)
+		done, err := letters.ReplayAll(t.Context(), db, dlq.Filter{}, dlq.Batch(2), dlq.OnProgress(func(dlq.Progress) {
+			fill(t, db, put{}, put{queue: "mails"}) // as fast as they go
+		}))
+		is.NoErr(err)
+		is.Equal(done.Moved, int64(10))
+		n, err := letters.Purge(t.Context(), db, dlq.Everything(), dlq.Batch(2))
+		is.NoErr(err)
+		is.Equal(n, int64(12)) // six batches of orders, and the one that found their end
+	})
 }
 
 func TestReplayAll_IsPartOfATransaction(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := newDB(t)
-	fillMany(t, db.Pool, "orders", 10)
-	tx, err := db.Pool.Begin(t.Context())
-	is.NoErr(err)
-	done, err := letters.ReplayAll(t.Context(), tx, dlq.Filter{}, dlq.Batch(3))
-	is.NoErr(err)
-	is.Equal(done.Moved, int64(10))
-	is.Equal(letterCount(t, db.Pool), 10)
-	is.NoErr(tx.Rollback(t.Context()))
-	is.Equal(letterCount(t, db.Pool), 10)
-	is.Equal(messageCount(t, db.Pool), 0)
+	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+		is := is.New(t)
+		db := newDB(t)
+		fillMany(t, db, "orders", 10)
+		tx, err := db.Begin(t.Context())
+		is.NoErr(err)
+		done, err := letters.ReplayAll(t.Context(), tx, dlq.Filter{}, dlq.Batch(3))
+		is.NoErr(err)
+		is.Equal(done.Moved, int64(10))
+		is.Equal(letterCount(t, db), 10)
+		is.NoErr(tx.Rollback(t.Context()))
+		is.Equal(letterCount(t, db), 10)
+		is.Equal(messageCount(t, db), 0)
+	})
 }
 
 // A statement that fails moves none of its letters, and those before stay moved.

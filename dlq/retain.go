@@ -8,9 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -42,12 +40,12 @@ func (l Letters) Retain(keep time.Duration, opts ...RetainOption) queue.WorkerOp
 		return queue.BadOption(fmt.Errorf("retain dead letters of %s: %w", l, err))
 	}
 	r := retention{letters: l, where: where, set: set}
-	return queue.Background("dead-letter retention", r.run)
+	return queue.Beside("dead-letter retention", false, r.run)
 }
 
 type retention struct {
 	letters Letters
-	where   postgres.LetterFilter
+	where   store.LetterFilter
 	set     settings
 }
 
@@ -55,7 +53,7 @@ type retention struct {
 // together begin apart, and one that never lives for an hour has its turn too.
 const startSpread = 5 * time.Minute
 
-func (r retention) run(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) error {
+func (r retention) run(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) error {
 	pause := rand.N(min(startSpread, r.set.every))
 	for wait(ctx, pause) == nil {
 		r.round(ctx, db, log.With(slog.String("letters", r.letters.String()), slog.Duration("keep", r.where.OlderThan)))
@@ -65,7 +63,7 @@ func (r retention) run(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) 
 }
 
 // round removes what is too old by now.
-func (r retention) round(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) {
+func (r retention) round(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) {
 	last := time.Now()
 	n, err := r.letters.purge(ctx, db, r.where, r.set, func(ctx context.Context, _ int64) error {
 		err := wait(ctx, time.Since(last))

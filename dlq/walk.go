@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
+	"github.com/letterbox-go/letterbox/queue"
 )
 
 // walk goes through the letters that a filter selects, oldest first, queue by
@@ -12,17 +13,17 @@ import (
 // says how many letters that were; rest is called before each.
 type walk struct {
 	letters Letters
-	where   postgres.LetterFilter
+	where   store.LetterFilter
 	batch   int
 	limit   int64 // zero: none
 	rest    func(ctx context.Context, done int64) error
-	step    func(b batch) (n int64, last postgres.Place, more bool, err error)
+	step    func(b batch) (n int64, last store.Place, more bool, err error)
 }
 
 // batch is up to limit letters of one queue beyond a place.
 type batch struct {
-	where  postgres.LetterFilter
-	beyond postgres.Place
+	where  store.LetterFilter
+	beyond store.Place
 	limit  int
 }
 
@@ -30,7 +31,7 @@ type batch struct {
 // looks only at letters that are there when it begins: workers may be adding
 // others as fast as they go.
 func (w *walk) run(ctx context.Context, db DB) (done int64, err error) {
-	queues, last, err := w.letters.table.LetterScope(ctx, db, w.where)
+	queues, last, err := queue.On(db, w.letters.table).LetterScope(ctx, w.where)
 	if err != nil || last == 0 {
 		return 0, err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -25,7 +26,12 @@ func Background(name string, run func(ctx context.Context, db *pgxpool.Pool, log
 	if run == nil {
 		return BadOption(fmt.Errorf("background %q: the function is nil", name))
 	}
-	return workerOption(func(w *workerSettings) { w.background = append(w.background, background{name, run}) })
+	onPool := func(ctx context.Context, db BackgroundDB, log *slog.Logger) error {
+		return run(ctx, db.(*pgxpool.Pool), log)
+	}
+	return workerOption(func(w *workerSettings) {
+		w.background = append(w.background, background{name: name, run: onPool, needsPool: true})
+	})
 }
 
 // BadOption is an option that [NewWorker] refuses with err. It lets those who
@@ -35,9 +41,27 @@ func BadOption(err error) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.bad = errors.Join(w.bad, err) })
 }
 
+// BackgroundDB is what runs in the background without caring whether it is a pool
+// or an outbox in memory.
+type BackgroundDB interface {
+	Beginner
+	DB
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// Beside is [Background] for what works on any database that a worker has. ends
+// says that the function only sets something up. It is for packages timers and dlq.
+func Beside(name string, ends bool, run func(ctx context.Context, db BackgroundDB, log *slog.Logger) error) WorkerOption {
+	return workerOption(func(w *workerSettings) {
+		w.background = append(w.background, background{name: name, run: run, ends: ends})
+	})
+}
+
 type background struct {
-	name string
-	run  func(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) error
+	name      string
+	run       func(ctx context.Context, db BackgroundDB, log *slog.Logger) error
+	needsPool bool
+	ends      bool
 }
 
 // Timing of what runs in the background.
@@ -56,7 +80,7 @@ func (w *Worker) runBackground(ctx context.Context) (stop func()) {
 	context.AfterFunc(ctx, func() { time.AfterFunc(backgroundGrace, func() { close(late) }) })
 	var running sync.WaitGroup
 	for _, b := range w.set.background {
-		running.Go(func() { b.keep(ctx, w.pool, w.set.log.With(slog.String("background", b.name)), firstRestart) })
+		running.Go(func() { b.keep(ctx, w.base.db(), w.set.log.With(slog.String("background", b.name)), firstRestart) })
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -78,7 +102,7 @@ func (w *Worker) runBackground(ctx context.Context) (stop func()) {
 }
 
 // keep runs the function until it is done or ctx ends.
-func (b background) keep(ctx context.Context, db *pgxpool.Pool, log *slog.Logger, pause time.Duration) {
+func (b background) keep(ctx context.Context, db BackgroundDB, log *slog.Logger, pause time.Duration) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := b.once(ctx, db, log)
@@ -98,7 +122,7 @@ func (b background) keep(ctx context.Context, db *pgxpool.Pool, log *slog.Logger
 }
 
 // once turns a panic into an error, as guard does for handlers.
-func (b background) once(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) (err error) {
+func (b background) once(ctx context.Context, db BackgroundDB, log *slog.Logger) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}

@@ -33,13 +33,13 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	if idle > 0 {
 		idle += idleSlack
 	}
-	tx, err := p.pool.BeginTx(ctx, postgres.HeldTx(idle))
+	tx, err := p.ground.beginHeld(ctx, idle)
 	if err != nil {
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
-	batch, err := p.table.Hold(ctx, tx, c)
-	giveUp(ctx, tx, err)
+	batch, err := p.ground.Hold(ctx, tx, c)
+	p.ground.giveUp(ctx, tx, err)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
 	}
@@ -106,8 +106,8 @@ func (p *processor) holdSize(most int) int {
 // could not be committed. The rollback has let the row go: whoever has taken it
 // since decides about it, and the failure is not counted twice.
 func (p *processor) failAlone(ctx context.Context, row *store.Claimed, err error) error {
-	return pgx.BeginFunc(ctx, p.pool, func(tx pgx.Tx) error {
-		if ours, err := p.table.HoldAgain(ctx, tx, row); err != nil || !ours {
+	return pgx.BeginFunc(ctx, beginner(p.ground.begin), func(tx pgx.Tx) error {
+		if ours, err := p.ground.HoldAgain(ctx, tx, row); err != nil || !ours {
 			return err
 		}
 		return p.write(ctx, tx, []store.Outcome{p.aside(ctx, row, newDelivery(row), err, p.set.timeout)})
@@ -134,7 +134,7 @@ func (p *processor) rounds(ctx context.Context, tx pgx.Tx, rows []store.Claimed)
 			if err != nil {
 				return nil, err
 			}
-			if err := p.table.KeepWork(ctx, tx); err != nil {
+			if err := p.ground.KeepWork(ctx, tx); err != nil {
 				return nil, fmt.Errorf("keep the first half's work: %w", err)
 			}
 			outcomes, rows = append(outcomes, first...), rows[half:]
@@ -163,14 +163,14 @@ func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) 
 	if ctx.Err() != nil {
 		return round{}, fmt.Errorf("handle %d messages: %w", len(rows), ctx.Err())
 	}
-	broken := tx.Conn().PgConn().TxStatus() == 'E'
+	broken := p.ground.broken(tx)
 	if panicked == nil && p.allCommit(batch, errs) {
 		if !broken {
 			return acked(rows), nil
 		}
 		panicked = errLeftBroken // as with a panic, nobody says who it was
 	}
-	if err := p.table.UndoWork(ctx, tx); err != nil {
+	if err := p.ground.UndoWork(ctx, tx); err != nil {
 		return round{}, fmt.Errorf("roll back the handler's work: %w", err)
 	}
 	if panicked != nil {
@@ -255,7 +255,7 @@ func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outco
 			}
 		}
 	}
-	_, err := p.table.SettleIn(ctx, tx, outcomes) // passes over what is buried
+	_, err := p.ground.SettleIn(ctx, tx, outcomes) // passes over what is buried
 	return err
 }
 
@@ -263,5 +263,5 @@ func (p *processor) buryApart(ctx context.Context, tx pgx.Tx, graves []store.Out
 	if len(graves) == 0 {
 		return nil
 	}
-	return pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error { return p.table.BuryIn(ctx, sub, graves) })
+	return pgx.BeginFunc(ctx, tx, func(sub pgx.Tx) error { return p.ground.BuryIn(ctx, sub, graves) })
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // Pause stops the delivery of the queue, by every worker, from the commit of tx
@@ -20,22 +20,22 @@ import (
 // [ErrNoTable], what is wrong with the queue, or the database's. It takes the rights
 // to INSERT and SELECT on the table.
 func (q Queue) Pause(ctx context.Context, tx Tx) (changed bool, err error) {
-	return q.mark(ctx, tx, "pause", (*postgres.Table).Pause)
+	return q.mark(ctx, tx, "pause", store.Outbox.Pause)
 }
 
 // Resume undoes [Queue.Pause] with the commit of tx, and wakes the workers. It
 // returns false where the queue was not paused. It takes the rights to SELECT and
 // DELETE on the table.
 func (q Queue) Resume(ctx context.Context, tx Tx) (changed bool, err error) {
-	return q.mark(ctx, tx, "resume", (*postgres.Table).Resume)
+	return q.mark(ctx, tx, "resume", store.Outbox.Resume)
 }
 
 func (q Queue) mark(ctx context.Context, tx Tx, what string,
-	mark func(*postgres.Table, context.Context, postgres.Rower, string) (bool, error)) (changed bool, err error) {
+	mark func(store.Outbox, context.Context, string) (bool, error)) (changed bool, err error) {
 	t, err := q.Table()
 	if err == nil {
-		err = Atomic(ctx, tx, t, false, func(tx postgres.Rower) error {
-			changed, err = mark(t, ctx, tx, q.name)
+		err = Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+			changed, err = mark(o, ctx, q.name)
 			return err
 		})
 	}
@@ -63,9 +63,13 @@ func (o Outbox) Paused(ctx context.Context, db Reader) ([]Pause, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := t.Paused(ctx, db)
+	var rows []store.Pause
+	err = Read(db, t, func(o store.Outbox) error {
+		rows, err = o.Paused(ctx)
+		return err
+	})
 	if err != nil {
-		return nil, fmt.Errorf("list paused queues of %s: %w", t, explain(t, err))
+		return nil, fmt.Errorf("list paused queues of %s: %w", t, err)
 	}
 	all := make([]Pause, len(rows))
 	for i, r := range rows {

@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -28,10 +26,10 @@ const (
 
 // processor turns claimed rows into outcomes: the engine's one callback.
 type processor struct {
-	set   settings
-	pool  *pgxpool.Pool // for the forms with a transaction
-	table *postgres.Table
-	log   *slog.Logger
+	set    settings
+	ground ground // for the forms with a transaction
+	table  *postgres.Table
+	log    *slog.Logger
 
 	each  Handler      // Handle, HandleTx
 	inTx  bool         // HandleTx
@@ -41,10 +39,10 @@ type processor struct {
 	holds   atomic.Int64   // how many messages its transactions take; zero: as many as may be
 }
 
-func newProcessor(c configured, pool *pgxpool.Pool, log *slog.Logger) *processor {
+func newProcessor(c configured, g ground, log *slog.Logger) *processor {
 	p := &processor{
 		set:     c.set,
-		pool:    pool,
+		ground:  g,
 		table:   c.queue.table,
 		log:     log.With(slog.String("queue", c.queue.name)),
 		batchTx: c.form.batchTx,

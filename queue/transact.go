@@ -30,22 +30,22 @@ const afterWorld = time.Second
 // guarded delete, and the commit, in one transaction.
 func (p *processor) transact(h TxHandler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
-		tx, err := p.pool.Begin(ctx)
+		tx, err := p.ground.begin(ctx)
 		if err != nil {
 			return &worldError{fmt.Errorf("begin the handler's transaction: %w", err)}
 		}
 		defer rollback(ctx, tx) // does nothing after a commit
 
 		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, handlerTx{tx}, d) })
-		if giveUp(ctx, tx, err) {
+		if p.ground.giveUp(ctx, tx, err) {
 			return &worldError{err}
 		}
 		if !p.commits(d, err) {
 			return err
 		}
-		switch ours, err := p.table.AckIn(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
+		switch ours, err := p.ground.AckIn(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
 		case err != nil:
-			giveUp(ctx, tx, err)
+			p.ground.giveUp(ctx, tx, err)
 			return blame(fmt.Errorf("acknowledge in the handler's transaction: %w", err))
 		case !ours:
 			return &worldError{fmt.Errorf("the handler's work is rolled back: %w", ErrLeaseLost)}
@@ -75,16 +75,6 @@ func blame(err error) error {
 		return err
 	}
 	return &worldError{err}
-}
-
-// giveUp closes the connection of a transaction that failed for its server takes
-// no writes, so that the pool opens another, and reports whether that was so.
-func giveUp(ctx context.Context, tx pgx.Tx, err error) bool {
-	if !postgres.IsReadOnly(err) {
-		return false
-	}
-	_ = tx.Conn().Close(ctx) // it is of no use either way
-	return true
 }
 
 func rollback(ctx context.Context, tx pgx.Tx) {

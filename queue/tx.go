@@ -83,12 +83,15 @@ func write(ctx context.Context, tx Tx, t *postgres.Table, drafts []store.Draft) 
 	if err := CheckTx(tx); err != nil {
 		return nil, err
 	}
-	if x, ok := tx.(autocommit); ok && !postgres.FitsOneStatement(drafts) {
+	if x, ok := tx.(autocommit); ok && (isMemory(x.DB) || !postgres.FitsOneStatement(drafts)) {
 		err = pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error {
-			ids, err = t.Publish(ctx, tx, drafts)
+			ids, err = write(ctx, tx, t, drafts)
 			return err
 		})
 		return ids, err
+	}
+	if v, ok := inMemory(tx, t); ok {
+		return v.Publish(ctx, drafts)
 	}
 	return t.Publish(ctx, tx, drafts)
 }

@@ -18,7 +18,7 @@ import (
 
 // Worker delivers the messages of its subscriptions. Make it with [NewWorker].
 type Worker struct {
-	pool *pgxpool.Pool
+	base base
 	set  workerSettings
 	subs []configured
 
@@ -39,17 +39,18 @@ type configured struct {
 // configuration, and one to LISTEN on, so that handlers which use up the pool
 // cannot keep the leases from being extended.
 func NewWorker(pool *pgxpool.Pool, opts ...WorkerOption) (*Worker, error) {
-	w := &Worker{pool: pool, set: workerDefaults()}
+	return newWorker(onPostgres{pool}, opts)
+}
+
+func newWorker(on base, opts []WorkerOption) (*Worker, error) {
+	w := &Worker{base: on, set: workerDefaults()}
 	for _, o := range opts {
 		if o == nil {
 			return nil, errors.New("make worker: an option is nil")
 		}
 		o.applyWorker(&w.set)
 	}
-	var problems []error
-	if pool == nil {
-		problems = append(problems, errors.New("the pool is nil"))
-	}
+	problems := []error{on.check(&w.set)}
 	if len(w.set.subs) == 0 {
 		problems = append(problems, errors.New("there is no subscription"))
 	}
@@ -103,29 +104,23 @@ var ErrUnfinished = errors.New("handlers were still running when the drain ended
 // table is missing, it logs the cause and tries again, and what can go on does.
 // Run may be called again after it has returned.
 func (w *Worker) Run(ctx context.Context) error {
-	// The worker's statements must not wait for connections that handlers hold.
-	config := w.pool.Config()
 	groups := w.byTable()
-	config.MinConns, config.MinIdleConns = 0, 0
-	config.MaxConns = int32(4 * len(groups)) // two exchanges, an extension, dead letters
-	own, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
+	l, err := w.base.connect(ctx, len(groups))
 	if err != nil {
-		return fmt.Errorf("run worker: open its connections: %w", err)
+		return fmt.Errorf("run worker: %w", err)
 	}
-	defer own.Close()
+	defer l.close()
 
-	l := &postgres.Listener{}
 	engines := make([]*lease.Engine, len(groups))
 	for i, g := range groups {
-		engines[i] = w.engine(g, postgres.NewStore(g.table, own), l)
+		engines[i] = w.engine(g, l)
 	}
 	defer w.serve(groups, engines)()
 	listen, stopListening := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopListening()
 	var listener, running sync.WaitGroup
 	if w.set.listen {
-		w.configure(l, groups, engines)
-		listener.Go(func() { l.Run(listen) })
+		listener.Go(func() { l.listen(listen, &w.set, groups, engines) })
 	}
 	ended := make([]error, len(engines))
 	for i, e := range engines {
@@ -168,10 +163,10 @@ func (w *Worker) byTable() []group {
 	return groups
 }
 
-func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease.Engine {
+func (w *Worker) engine(g group, l link) *lease.Engine {
 	queues := make([]lease.Queue, len(g.subs))
 	for i, sub := range g.subs {
-		p := newProcessor(sub, w.pool, w.set.log)
+		p := newProcessor(sub, w.base.ground(g.table), w.set.log)
 		queues[i] = lease.Queue{
 			Name:        sub.queue.name,
 			Concurrency: sub.set.concurrency,
@@ -190,7 +185,7 @@ func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease
 		}
 	}
 	c := lease.Config{
-		Store:     s,
+		Store:     l.store(g.table),
 		Queues:    queues,
 		Poll:      w.set.poll,
 		BlindPoll: w.set.blindPoll,
@@ -199,43 +194,9 @@ func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease
 		Explain:   func(err error) error { return explain(g.table, err) },
 	}
 	if w.set.listen && g.notify == NotifySleeping {
-		c.Sleeper = postgres.Sleeper{Listener: l, Channel: g.table.Channel()}
+		c.Sleeper = l.sleeper(g.table)
 	}
 	return lease.New(c)
-}
-
-// configure makes the listener wake the engines.
-func (w *Worker) configure(l *postgres.Listener, groups []group, engines []*lease.Engine) {
-	byChannel := map[string][]*lease.Engine{}
-	var woken []*lease.Engine // where nobody notifies, listening helps nobody
-	for i, g := range groups {
-		if g.notify == NotifyNever {
-			continue
-		}
-		woken = append(woken, engines[i])
-		byChannel[g.table.Channel()] = append(byChannel[g.table.Channel()], engines[i])
-	}
-	l.Config = w.set.listenConfig
-	if l.Config == nil {
-		l.Config = w.pool.Config().ConnConfig
-	}
-	l.Log = w.set.log
-	l.Notified = func(channel, queue string) {
-		for _, e := range byChannel[channel] {
-			e.Wake(queue)
-		}
-	}
-	l.Listening = func(yes bool) {
-		for _, e := range woken {
-			e.SetListening(yes)
-			if yes { // what was notified before is not known
-				e.WakeAll()
-			}
-		}
-	}
-	for channel := range byChannel {
-		l.Channels = append(l.Channels, channel)
-	}
 }
 
 func (w *Worker) queues() []string {

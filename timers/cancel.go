@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -22,8 +22,8 @@ import (
 // Errors are [ErrInvalidID] and those of [queue.Publish].
 func (t Timers) Cancel(ctx context.Context, tx queue.Tx, id string) (r Result, err error) {
 	if err = errors.Join(t.one(), checkID(id)); err == nil {
-		err = queue.Atomic(ctx, tx, t.table, false, func(tx postgres.Rower) error {
-			w, err := t.table.CancelTimer(ctx, tx, t.queue, id)
+		err = queue.Atomic(ctx, tx, t.table, false, func(o store.Outbox) error {
+			w, err := o.CancelTimer(ctx, t.queue, id)
 			r = cancelled(w)
 			return err
 		})
@@ -34,7 +34,7 @@ func (t Timers) Cancel(ctx context.Context, tx queue.Tx, id string) (r Result, e
 	return r, nil
 }
 
-func cancelled(w postgres.Written) Result {
+func cancelled(w store.Written) Result {
 	found := existing(w.Found)
 	r := Result{Outcome: Cancelled, ID: found.ID, DueAt: found.DueAt, Existing: found}
 	switch {
@@ -74,8 +74,8 @@ func (t Timers) CancelPrefix(ctx context.Context, tx queue.Tx, prefix string) (C
 
 func (t Timers) cancelAll(ctx context.Context, tx queue.Tx, prefix string) (c CancelCount, err error) {
 	if err = t.one(); err == nil {
-		err = queue.Atomic(ctx, tx, t.table, false, func(tx postgres.Rower) (err error) {
-			c.Cancelled, c.Running, err = t.table.CancelTimers(ctx, tx, t.queue, prefix)
+		err = queue.Atomic(ctx, tx, t.table, false, func(o store.Outbox) (err error) {
+			c.Cancelled, c.Running, err = o.CancelTimers(ctx, t.queue, prefix)
 			return err
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -150,13 +149,6 @@ func table(t testing.TB, tx interface {
 		t.Fatal(err)
 	}
 	return list
-}
-
-// claim leases every due row of the table, as a worker does.
-func claim(t testing.TB, pool *pgxpool.Pool) {
-	t.Helper()
-	exec(t, pool, `UPDATE outbox SET acquired_token = $1, acquired_at = now(), deliveries_count = deliveries_count + 1
-		WHERE acquired_token IS NULL`, [16]byte(uuid.New()))
 }
 
 // schedule stores a timer in a transaction of its own.

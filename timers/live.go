@@ -2,9 +2,11 @@ package timers
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -32,15 +34,15 @@ type Live struct {
 	FirstAttemptAt, LastAttemptAt time.Time
 
 	rawHeaders []byte
-	place      postgres.TimerPlace
+	place      store.TimerPlace
 }
 
-func newLive(r *postgres.StoredTimer) Live {
+func newLive(r *store.StoredTimer) Live {
 	return Live{
-		ID: r.ID, Queue: r.Queue, TimerID: r.TimerID, Payload: r.Payload, DueAt: r.DueAt(),
+		ID: r.ID, Queue: r.Queue, TimerID: r.TimerID, Payload: r.Payload, DueAt: r.DueAt,
 		Leased: r.Leased, ClaimedAt: r.ClaimedAt, Attempts: r.Attempts, Deliveries: r.Deliveries,
 		CreatedAt: r.CreatedAt, FirstAttemptAt: r.FirstAttempt, LastAttemptAt: r.LastAttempt,
-		rawHeaders: r.Headers, place: postgres.TimerPlace{Due: r.Due, ID: r.ID},
+		rawHeaders: r.Headers, place: store.TimerPlace{Due: r.Due, ID: r.ID},
 	}
 }
 
@@ -60,19 +62,34 @@ func (l Live) CorrelationID() string { return l.Header(queue.HeaderCorrelationID
 // Cursor is where the timer stands among others, for [Page].After. It is a short
 // text with no meaning to anybody else, and stays good when the timer is gone.
 func (l Live) Cursor() string {
-	if l.place == (postgres.TimerPlace{}) {
-		return ""
-	}
-	return l.place.String()
+	return formatCursor(l.place)
 }
 
-func parseCursor(s string) (postgres.TimerPlace, error) {
-	if s == "" {
-		return postgres.TimerPlace{}, nil
+// A cursor is the due time, as the place has it, and the id.
+func formatCursor(p store.TimerPlace) string {
+	if p == (store.TimerPlace{}) {
+		return ""
 	}
-	p, ok := postgres.ParseTimerPlace(s)
-	if !ok {
+	return p.Due + "." + strconv.FormatInt(p.ID, 10)
+}
+
+// minMicros is the beginning of PostgreSQL's time, in 4714 BC, from 1970 on.
+const minMicros = -210_866_803_200_000_000
+
+func parseCursor(s string) (p store.TimerPlace, err error) {
+	if s == "" {
+		return p, nil
+	}
+	due, id, found := strings.Cut(s, ".")
+	n, err := strconv.ParseInt(id, 10, 64)
+	if found && err == nil && due != "infinity" && due != "-infinity" {
+		var at int64
+		if at, err = strconv.ParseInt(due, 10, 64); at < minMicros {
+			found = false
+		}
+	}
+	if !found || err != nil {
 		return p, fmt.Errorf("%w: %.50q is no cursor", ErrInvalid, s)
 	}
-	return p, nil
+	return store.TimerPlace{Due: due, ID: n}, nil
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/matryer/is"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/timers"
 )
@@ -24,7 +23,7 @@ import (
 // seedVariable repeats a run of the model test.
 const seedVariable = "LETTERBOX_TIMERS_SEED"
 
-// TestModel plays random steps on PostgreSQL and on a model, and compares every
+// TestModel plays random steps on PostgreSQL, or in memory, and on a model, and compares every
 // answer and the table. Two transactions are open at once, each of which
 // schedules, reschedules, cancels, commits and rolls back; a worker claims,
 // acknowledges, fails, hands back, dies and comes late.
@@ -43,19 +42,21 @@ func TestModel(t *testing.T) {
 		seeds = []uint64{seed}
 	}
 	for _, seed := range seeds {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, seed)
-			for range steps {
-				w.step()
-			}
-			for _, s := range w.sessions {
-				w.end(s, true)
-			}
-			if t.Failed() {
-				t.Logf("again: %s=%d go test -run TestModel ./timers\n%s", seedVariable, seed, strings.Join(w.story, "\n"))
-			}
-		})
+		for name, newSubstrates := range substrates {
+			t.Run(fmt.Sprint(name, " seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, newSubstrates(t)(t), seed)
+				for range steps {
+					w.step()
+				}
+				for _, s := range w.sessions {
+					w.end(s, true)
+				}
+				if t.Failed() {
+					t.Logf("again: %s=%d go test -run TestModel ./timers\n%s", seedVariable, seed, strings.Join(w.story, "\n"))
+				}
+			})
+		}
 	}
 }
 
@@ -81,23 +82,17 @@ type world struct {
 	t        *testing.T
 	is       *is.I
 	rng      *rand.Rand
-	pool     *pgxpool.Pool
-	store    *postgres.Store
+	on       substrate
 	rows     map[int64]modelRow // what is committed
 	sessions []*session
 	story    []string
 	payloads int
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
-	db := newDB(t)
-	table, err := postgres.Bind(postgres.Names{})
-	if err != nil {
-		t.Fatal(err)
-	}
+func newWorld(t *testing.T, on substrate, seed uint64) *world {
 	return &world{
 		t: t, is: is.New(t), rng: rand.New(rand.NewPCG(seed, 0)),
-		pool: db.Pool, store: postgres.NewStore(table, db.Pool),
+		on:   on,
 		rows: map[int64]modelRow{}, sessions: []*session{{name: "A"}, {name: "B"}},
 	}
 }
@@ -139,7 +134,7 @@ func (w *world) step() {
 // open is the session's transaction, begun on demand.
 func (w *world) open(s *session) pgx.Tx {
 	if s.tx == nil {
-		s.tx = begin(w.t, w.pool)
+		s.tx = open(w.t, w.on)
 		s.wrote, s.fresh = map[int64]*modelRow{}, map[string]bool{}
 		w.say("%s begins", s.name)
 	}
@@ -326,7 +321,7 @@ func (w *world) claim() {
 // take claims, and expects the rows that match and that nobody has locked.
 func (w *world) take(c store.Claim, match func(int64, modelRow) bool) {
 	c.Token = uuid.New()
-	done, err := w.store.Exchange(w.t.Context(), nil, []store.Claim{c})
+	done, err := w.on.store().Exchange(w.t.Context(), nil, []store.Claim{c})
 	w.is.NoErr(err)
 	var got, want []int64
 	for _, m := range done.Batches[0].Messages {
@@ -381,10 +376,10 @@ func (w *world) settle() {
 		w.rows[id] = after
 	case 5:
 		w.say("the worker that has %d dies, another takes over, and the first comes late", id)
-		exec(w.t, w.pool, `UPDATE outbox SET acquired_at = now() - interval '1 day' WHERE id = $1`, id)
+		w.on.abandon(w.t, id)
 		w.take(store.Claim{Queue: "reminders", Limit: 100, ExpiredAfter: time.Hour}, func(other int64, _ modelRow) bool { return other == id })
 	}
-	done, err := w.store.Exchange(w.t.Context(), []store.Outcome{o}, nil)
+	done, err := w.on.store().Exchange(w.t.Context(), []store.Outcome{o}, nil)
 	w.is.NoErr(err)
 	_, there := w.rows[id]
 	late := there && o.Kind == store.Ack
@@ -395,9 +390,17 @@ func (w *world) settle() {
 // compare reads what is committed.
 func (w *world) compare() {
 	w.t.Helper()
-	rows, err := w.pool.Query(w.t.Context(), `SELECT id, COALESCE(timer_id, ''), convert_from(payload, 'UTF8'), next_attempt_at <= now(),
+	w.want("table", w.on.rows(w.t), w.rows)
+}
+
+// committed is what the table holds.
+func committed(t testing.TB, pool *pgxpool.Pool) map[int64]modelRow {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `SELECT id, COALESCE(timer_id, ''), convert_from(payload, 'UTF8'), next_attempt_at <= now(),
 		acquired_token IS NOT NULL, COALESCE(acquired_token, '00000000-0000-0000-0000-000000000000'), attempts_count::int, deliveries_count::int FROM outbox`)
-	w.is.NoErr(err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	got := map[int64]modelRow{}
 	var id int64
 	var r modelRow
@@ -407,6 +410,8 @@ func (w *world) compare() {
 		got[id] = r
 		return nil
 	})
-	w.is.NoErr(err)
-	w.want("table", got, w.rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }

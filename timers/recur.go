@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/retry"
@@ -86,7 +85,7 @@ func Recur(q queue.Queue, id string, every Recurrence, message func(Tick) queue.
 		// Whatever the worker's defaults are: nothing but success ends a tick.
 		r.ticks.HandleTx(r.tick, queue.Concurrency(1), queue.Prefetch(0), queue.Acknowledge(queue.RetryOnError), queue.MaxDeliveries(0),
 			queue.Retry(retry.Exponential{MaxDelay: time.Minute, MaxAttempts: retry.Unlimited})),
-		queue.Background("start "+r.ticks.Name(), r.start),
+		queue.Beside("start "+r.ticks.Name(), true, r.start),
 	}
 }
 
@@ -136,7 +135,7 @@ func (r *recurring) timer(at time.Time) queue.Draft {
 
 // start stores the timer of the next tick where there is none, and moves one that
 // follows another recurrence.
-func (r *recurring) start(ctx context.Context, db *pgxpool.Pool, log *slog.Logger) error {
+func (r *recurring) start(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) error {
 	for again := true; again; {
 		err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) (err error) {
 			again, err = r.set(ctx, tx, log)
@@ -159,8 +158,8 @@ func (r *recurring) set(ctx context.Context, tx pgx.Tx, log *slog.Logger) (again
 	if ok && json.Unmarshal(there.Payload, &s) == nil && s.Every == r.every.String() {
 		return false, nil
 	}
-	var now time.Time
-	if err := tx.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+	now, err := queue.Now(ctx, tx)
+	if err != nil {
 		return false, err
 	}
 	next := r.every.Next(now)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -114,8 +113,8 @@ func reschedule(ctx context.Context, tx queue.Tx, id string, when due, message q
 		err = problem
 	}
 	if err == nil {
-		err = queue.Atomic(ctx, tx, t, false, func(tx postgres.Rower) error {
-			w, err := t.RescheduleTimer(ctx, tx, &row, rules)
+		err = queue.Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+			w, err := o.RescheduleTimer(ctx, &row, rules)
 			r = result(w, Running)
 			return err
 		})

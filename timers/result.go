@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // Outcome says what a call did about one timer.
@@ -81,7 +81,7 @@ type Existing struct {
 	Attempts int64
 }
 
-func existing(t *postgres.Timer) Existing {
+func existing(t *store.Timer) Existing {
 	if t == nil {
 		return Existing{}
 	}
@@ -89,7 +89,7 @@ func existing(t *postgres.Timer) Existing {
 }
 
 // result reads what was written. found is the outcome where nothing was.
-func result(w postgres.Written, found Outcome) Result {
+func result(w store.Written, found Outcome) Result {
 	r := Result{Outcome: found, ID: w.ID, DueAt: w.DueAt, Existing: existing(w.Found)}
 	switch {
 	case w.ID == 0:

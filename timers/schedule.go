@@ -37,8 +37,8 @@ func ScheduleAfter(ctx context.Context, tx queue.Tx, id string, after time.Durat
 func schedule(ctx context.Context, tx queue.Tx, id string, when due, message queue.Draft) (r Result, err error) {
 	row, t, err := prepare(ctx, id, when, message)
 	if err == nil {
-		err = queue.Atomic(ctx, tx, t, false, func(tx postgres.Rower) error {
-			w, err := t.ScheduleTimer(ctx, tx, &row)
+		err = queue.Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+			w, err := o.ScheduleTimer(ctx, &row)
 			r = result(w, AlreadyThere)
 			return err
 		})
@@ -108,14 +108,14 @@ func ScheduleBatch(ctx context.Context, tx queue.Tx, batch ...Timer) ([]Result, 
 	if err != nil {
 		return nil, err
 	}
-	written := make([]postgres.Written, len(b.rows))
+	written := make([]store.Written, len(b.rows))
 	for i := 0; i < len(b.rows); { // a statement for each run of rows of one table
 		t, n := b.tables[i], i+1
 		for n < len(b.rows) && b.tables[n].Names() == t.Names() {
 			n++
 		}
-		err := queue.Atomic(ctx, tx, t, n > 1, func(tx postgres.Rower) error {
-			w, err := t.ScheduleTimers(ctx, tx, b.rows[i:n])
+		err := queue.Atomic(ctx, tx, t, n > 1, func(o store.Outbox) error {
+			w, err := o.ScheduleTimers(ctx, b.rows[i:n])
 			copy(written[i:], w)
 			return err
 		})
@@ -184,7 +184,7 @@ func compareTables(a, b *postgres.Table) int {
 }
 
 // results puts what was written in the caller's order.
-func (b *sortedBatch) results(written []postgres.Written) []Result {
+func (b *sortedBatch) results(written []store.Written) []Result {
 	out := make([]Result, len(b.where))
 	for i, row := range b.where {
 		out[i] = result(written[row], AlreadyThere)

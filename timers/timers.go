@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
+	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -57,7 +58,7 @@ type Filter struct {
 }
 
 // bind checks the filter and narrows it to the timers that t is about.
-func (f Filter) bind(t Timers) (postgres.TimerFilter, error) {
+func (f Filter) bind(t Timers) (store.TimerFilter, error) {
 	var problems []error
 	if !validText(f.Queue) {
 		problems = append(problems, fmt.Errorf("%w: the queue is not valid text", ErrInvalid))
@@ -77,7 +78,7 @@ func (f Filter) bind(t Timers) (postgres.TimerFilter, error) {
 	default:
 		problems = append(problems, fmt.Errorf("%w: queue is %q, but these are the timers of %q", ErrInvalid, f.Queue, t.queue))
 	}
-	return postgres.TimerFilter(f), errors.Join(problems...)
+	return store.TimerFilter(f), errors.Join(problems...)
 }
 
 // Page says which part of a list is wanted.
@@ -119,7 +120,7 @@ func (t Timers) List(ctx context.Context, db DB, f Filter, p Page) ([]Live, erro
 	case p.Size < 0 || p.Size > maxPageSize:
 		return nil, t.failed(verb, fmt.Errorf("%w: a page of %d, it may be 1 to %d", ErrInvalid, p.Size, maxPageSize))
 	}
-	rows, err := t.table.ListTimers(ctx, db, where, after, p.Size)
+	rows, err := queue.In(db, t.table).ListTimers(ctx, where, after, p.Size)
 	if err != nil {
 		return nil, t.failed(verb, explain(t.table, err))
 	}
@@ -133,11 +134,11 @@ func (t Timers) List(ctx context.Context, db DB, f Filter, p Page) ([]Live, erro
 // Get reads one timer, waiting or running; false: there is none. The timers must
 // be those of one queue: see [Of].
 func (t Timers) Get(ctx context.Context, db DB, id string) (Live, bool, error) {
-	row, err := func() (*postgres.StoredTimer, error) {
+	row, err := func() (*store.StoredTimer, error) {
 		if err := errors.Join(t.one(), checkDB(db), checkID(id)); err != nil {
 			return nil, err
 		}
-		row, err := t.table.GetTimer(ctx, db, t.queue, id)
+		row, err := queue.In(db, t.table).GetTimer(ctx, t.queue, id)
 		return row, explain(t.table, err)
 	}()
 	if err != nil || row == nil {
@@ -162,7 +163,7 @@ func (t Timers) Count(ctx context.Context, db DB, f Filter) (Counts, error) {
 	if err != nil {
 		return Counts{}, t.failed("count", err)
 	}
-	c, err := t.table.CountTimers(ctx, db, where)
+	c, err := queue.In(db, t.table).CountTimers(ctx, where)
 	return Counts(c), t.failed("count", explain(t.table, err))
 }
 
@@ -172,14 +173,14 @@ func (t Timers) NextDue(ctx context.Context, db DB) (time.Time, bool, error) {
 	if _, err := t.prepare(db, Filter{}); err != nil {
 		return time.Time{}, false, t.failed("look for the next of", err)
 	}
-	at, err := t.table.NextTimer(ctx, db, t.queue)
+	at, err := queue.In(db, t.table).NextTimer(ctx, t.queue)
 	return at, !at.IsZero(), t.failed("look for the next of", explain(t.table, err))
 }
 
 // prepare finds what is wrong before anything is sent.
-func (t Timers) prepare(db DB, f Filter) (postgres.TimerFilter, error) {
+func (t Timers) prepare(db DB, f Filter) (store.TimerFilter, error) {
 	if err := t.made(); err != nil {
-		return postgres.TimerFilter{}, err
+		return store.TimerFilter{}, err
 	}
 	where, err := f.bind(t)
 	return where, errors.Join(checkDB(db), err)

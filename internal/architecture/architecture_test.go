@@ -69,8 +69,8 @@ var layers = []layer{
 	{name: "internal/pgtest/pgserver", theirs: []string{pgx}},
 	{name: "internal/pgtest", ours: []string{"internal/pgtest/pgserver"}, theirs: []string{pgx}},
 	{name: "internal/pgtest", ours: []string{"internal/pgtest/pgserver"}, theirs: []string{pgx}},
-	{name: "queue/queuetest", ours: []string{"internal/postgres", "queue"}},
-	{name: "typed/typedtest", ours: []string{"queue", "queue/queuetest", "typed"}},
+	{name: "queue/queuetest", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx}},
+	{name: "typed/typedtest", ours: []string{"queue/queuetest", "typed"}},
 	{name: "internal/architecture"},
 
 	// What users write, and so nothing internal but the server to run on.

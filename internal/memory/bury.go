@@ -40,7 +40,9 @@ func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, er
 			return nil, fmt.Errorf("bury: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
 		}
 	}
-	s.mu.Lock()
+	if err := s.settleable(ctx, outcomes); err != nil {
+		return nil, fmt.Errorf("bury: %w", err)
+	}
 	defer s.mu.Unlock()
 	if s.deadErr != nil {
 		return nil, fmt.Errorf("bury: %w", s.deadErr)
@@ -53,26 +55,32 @@ func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, er
 			continue
 		}
 		s.remove(s.queue(r.Queue), r)
-		d := DeadLetter{
-			ID:         int64(len(s.dead)) + 1,
-			OriginalID: r.ID,
-			Queue:      r.Queue,
-			Payload:    r.Payload,
-			Headers:    r.Headers,
-			TimerID:    r.TimerID,
-			Deliveries: r.Deliveries,
-			CreatedAt:  r.CreatedAt,
-			FailedAt:   now,
-			Reason:     cut(text(o.Reason), maxReason),
-		}
-		if o.Error != "" {
-			e := text(o.Error)
-			d.Error = &e
-		}
-		s.dead = append(s.dead, d)
+		s.lastDead++
+		s.dead = append(s.dead, letterOf(s.lastDead, r, o, now))
 		moved = append(moved, o.ID)
 	}
 	return moved, nil
+}
+
+// letterOf is what a row becomes.
+func letterOf(id int64, r *row, o store.Outcome, now time.Time) *DeadLetter {
+	d := &DeadLetter{
+		ID:         id,
+		OriginalID: r.ID,
+		Queue:      r.Queue,
+		Payload:    r.Payload,
+		Headers:    r.Headers,
+		TimerID:    r.TimerID,
+		Deliveries: r.Deliveries,
+		CreatedAt:  r.CreatedAt,
+		FailedAt:   now,
+		Reason:     cut(text(o.Reason), maxReason),
+	}
+	if o.Error != "" {
+		e := text(o.Error)
+		d.Error = &e
+	}
+	return d
 }
 
 // DeadLetters is a copy of what the dead-letter table holds, by id.
@@ -80,7 +88,8 @@ func (s *Store) DeadLetters() []DeadLetter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make([]DeadLetter, 0, len(s.dead))
-	for _, d := range s.dead {
+	for _, l := range s.dead {
+		d := *l
 		d.Payload = slices.Clone(d.Payload)
 		d.Headers = slices.Clone(d.Headers)
 		if d.Error != nil {
@@ -114,4 +123,16 @@ func cut(str string, n int) string {
 		n--
 	}
 	return str
+}
+
+// Inter writes a dead letter as it is but for its id, as a program that knows only
+// the table would, and returns the id.
+func (s *Store) Inter(d DeadLetter) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastDead++
+	d.ID = s.lastDead
+	d.CreatedAt, d.FailedAt = instant(d.CreatedAt), instant(d.FailedAt)
+	s.dead = append(s.dead, &d)
+	return d.ID
 }

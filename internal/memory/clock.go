@@ -37,27 +37,46 @@ func (s *Store) Now() time.Time {
 	return s.clock.now()
 }
 
-// Advance moves the store's clock on by d, and then tells the listeners of
-// the queues in which rows became due by it. The clock never goes back: a
-// negative d is zero.
+// Flow lets a clock that was [Frozen] go on from where it stands, as real time
+// does.
+func (s *Store) Flow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clock.frozen {
+		s.clock.origin, s.clock.frozen = time.Now(), false
+	}
+}
+
+// Advance moves the clock on by d, and then tells the listeners of the queues in
+// which rows became due by it. The clock never goes back: a negative d is zero.
 func (s *Store) Advance(d time.Duration) {
-	s.wake(s.advance(max(d, 0)))
+	for _, due := range s.advance(max(d, 0)) {
+		due.store.wake(due.queues)
+	}
+}
+
+// news is what the listeners of a store are to be told.
+type news struct {
+	store  *Store
+	queues []string
 }
 
 // advance moves the clock and names the queues with rows due in between.
-func (s *Store) advance(d time.Duration) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.clock.now()
-	s.clock.moved += d
-	now := s.clock.now()
-
-	var due []string
-	for _, name := range slices.Sorted(maps.Keys(s.queues)) {
-		k, ok := s.queues[name].pending.first(before.UnixMicro() + 1)
-		if ok && k.at <= now.UnixMicro() {
-			due = append(due, name)
+func (d *database) advance(by time.Duration) (due []news) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.clock.now()
+	d.clock.moved += by
+	now := d.clock.now()
+	for _, s := range d.stores {
+		n := news{store: s}
+		for _, name := range slices.Sorted(maps.Keys(s.queues)) {
+			k, ok := s.queues[name].pending.first(before.UnixMicro() + 1)
+			if ok && k.at <= now.UnixMicro() {
+				n.queues = append(n.queues, name)
+			}
 		}
+		due = append(due, n)
 	}
 	return due
 }

@@ -29,8 +29,7 @@ func TestModel(t *testing.T) {
 	storetest.RunModel(t, func(*testing.T) storetest.Harness { return harness{memory.New(memory.Frozen())} })
 }
 
-// harness joins the suite. A memory store has no row locks, so this is no
-// storetest.Locker.
+// harness joins the suite.
 type harness struct{ outbox *memory.Store }
 
 func (h harness) Store() store.Store { return h.outbox }
@@ -90,17 +89,39 @@ func (h harness) MendDeadLetters(context.Context) error {
 	return nil
 }
 
+func (h harness) Lock(ctx context.Context, ids ...int64) (func() error, error) {
+	tx := h.outbox.Begin(errEnded)
+	return tx.Rollback, tx.In(h.outbox).Lock(ctx, ids...)
+}
+
 func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added bool, err error) {
-	return h.outbox.Schedule(ctx, d)
+	tx := h.outbox.Begin(errEnded)
+	w, err := tx.In(h.outbox).ScheduleTimer(ctx, &d)
+	if id, added = w.ID, w.ID != 0; w.Found != nil {
+		id = w.Found.ID
+	}
+	return id, added, errors.Join(err, tx.Commit())
 }
 
 func (h harness) Cancel(ctx context.Context, queue, timerID string) (id int64, done bool, err error) {
-	return h.outbox.Cancel(ctx, queue, timerID)
+	tx := h.outbox.Begin(errEnded)
+	w, err := tx.In(h.outbox).CancelTimer(ctx, queue, timerID)
+	if done = w.ID != 0; w.Found != nil {
+		id = w.Found.ID
+	}
+	return id, done, errors.Join(err, tx.Commit())
 }
 
-func (h harness) Pause(_ context.Context, queue string) (bool, error) {
-	return h.outbox.Pause(queue), nil
+func (h harness) Pause(ctx context.Context, queue string) (bool, error) {
+	tx := h.outbox.Begin(errEnded)
+	changed, err := tx.In(h.outbox).Pause(ctx, queue)
+	return changed, errors.Join(err, tx.Commit())
 }
-func (h harness) Resume(_ context.Context, queue string) (bool, error) {
-	return h.outbox.Resume(queue), nil
+
+func (h harness) Resume(ctx context.Context, queue string) (bool, error) {
+	tx := h.outbox.Begin(errEnded)
+	changed, err := tx.In(h.outbox).Resume(ctx, queue)
+	return changed, errors.Join(err, tx.Commit())
 }
+
+var errEnded = errors.New("the transaction has ended")

@@ -3,8 +3,14 @@
 //
 // It passes the suite in storetest, so a worker cannot tell it from the
 // table: rows are claimed, leased, extended, retried and buried by the same
-// rules. What it leaves out is transactions and row locks: one mutex guards
-// everything, and every call is a commit of its own.
+// rules. One mutex guards everything, and every call is a commit of its own.
+//
+// # Transactions
+//
+// [Store.Begin] starts a transaction over a store and those beside it. Its views
+// have what publishers do ([store.Outbox], [store.Letters]): it is read committed,
+// what it has changed is locked until it ends, and others pass over it or wait for
+// it where PostgreSQL's statements do.
 //
 // # Time
 //

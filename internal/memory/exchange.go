@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -28,7 +30,9 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 			return store.Exchanged{}, fmt.Errorf("exchange: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
 		}
 	}
-	s.mu.Lock()
+	if err := s.settleable(ctx, outcomes); err != nil {
+		return store.Exchanged{}, fmt.Errorf("exchange: %w", err)
+	}
 	defer s.mu.Unlock()
 	// One instant for all of it, as now() is in a transaction: what is
 	// released without delay is due for the claims.
@@ -52,23 +56,36 @@ func (s *Store) settle(o store.Outcome, now time.Time) bool {
 	if r == nil || !r.heldBy(o.Lease) {
 		return false
 	}
-	q := s.queue(r.Queue)
-	switch o.Kind {
-	case store.Ack:
-		s.remove(q, r)
-	case store.Retry:
-		began := instant(now.Add(-o.Ran))
-		r.Attempts++
-		r.LastAttemptAt = began
-		if r.FirstAttemptAt.IsZero() {
-			r.FirstAttemptAt = began
-		}
-		s.unlease(q, r, instant(now.Add(o.Delay)))
-	case store.Release:
-		r.Deliveries--
-		s.unlease(q, r, instant(now.Add(o.Delay)))
+	s.remove(s.queue(r.Queue), r)
+	if next := r.settled(o, now); next != nil {
+		s.put(next)
 	}
 	return true
+}
+
+// settled is the row after an outcome, nil where it ends. A row that a transaction
+// holds without a lease has not had its delivery counted.
+func (r *row) settled(o store.Outcome, now time.Time) *row {
+	if o.Kind == store.Ack {
+		return nil
+	}
+	next := *r
+	if o.Kind == store.Retry {
+		began := instant(now.Add(-o.Ran))
+		next.Attempts++
+		next.LastAttemptAt = began
+		if next.FirstAttemptAt.IsZero() {
+			next.FirstAttemptAt = began
+		}
+	} else {
+		next.Deliveries--
+	}
+	if !r.held() {
+		next.Deliveries++
+	}
+	next.Token, next.ClaimedAt = uuid.Nil, time.Time{}
+	next.DueAt = instant(now.Add(max(0, o.Delay)))
+	return &next
 }
 
 // claim answers one claim.
@@ -78,7 +95,7 @@ func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
 	if q == nil {
 		return batch
 	}
-	if q.paused {
+	if !s.paused[c.Queue].IsZero() {
 		if c.ExpiredAfter <= 0 { // what is due already brings nothing
 			batch.NextDue, batch.HasNext = q.nextDue(max(floor(c.Since), now.UnixMicro()+1), now)
 		}
@@ -95,7 +112,7 @@ func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
 		batch.Messages = append(batch.Messages, r.copy())
 	}
 	if c.ExpiredAfter <= 0 && len(found) < c.Limit {
-		batch.NextDue, batch.HasNext = q.nextDue(floor(c.Since), now)
+		batch.NextDue, batch.HasNext = q.nextDue(now.UnixMicro()+1, now)
 	}
 	return batch
 }
@@ -107,7 +124,9 @@ func (s *Store) due(q *queue, c store.Claim, now time.Time) []*row {
 		if len(found) >= c.Limit || k.at > now.UnixMicro() {
 			break
 		}
-		found = append(found, s.rows[k.id])
+		if s.locks[k.id] == nil {
+			found = append(found, s.rows[k.id])
+		}
 	}
 	return found
 }
@@ -121,7 +140,7 @@ func (s *Store) expired(q *queue, c store.Claim, now time.Time) []*row {
 		if len(found) >= c.Limit || k.at >= before {
 			break
 		}
-		if r := s.rows[k.id]; !r.DueAt.Before(c.Since) {
+		if r := s.rows[k.id]; !r.DueAt.Before(c.Since) && s.locks[k.id] == nil {
 			found = append(found, r)
 		}
 	}
@@ -145,4 +164,21 @@ func floor(since time.Time) int64 {
 		return math.MinInt64
 	}
 	return since.UnixMicro()
+}
+
+// NextPending is the row of a queue that is due first, by time and then by id,
+// among those that nobody holds or has locked; false: there is none.
+func (s *Store) NextPending(queue string) (due time.Time, id int64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queues[queue]
+	if q == nil {
+		return due, 0, false
+	}
+	for k := range q.pending.from(math.MinInt64) {
+		if s.locks[k.id] == nil {
+			return s.rows[k.id].DueAt, k.id, true
+		}
+	}
+	return due, 0, false
 }

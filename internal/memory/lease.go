@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,10 +26,12 @@ func (s *Store) Extend(ctx context.Context, leases []store.Lease) ([]int64, erro
 		if r == nil || !r.heldBy(l) {
 			continue
 		}
-		q := s.queue(r.Queue)
-		s.unindex(q, r)
-		r.ClaimedAt = now
-		q.leased.insert(r.leaseKey())
+		if s.locks[l.ID] == nil { // who has it locked is about to settle it
+			q := s.queue(r.Queue)
+			s.unindex(q, r)
+			r.ClaimedAt = now
+			q.leased.insert(r.leaseKey())
+		}
 		held = append(held, l.ID)
 	}
 	return held, nil
@@ -37,23 +40,30 @@ func (s *Store) Extend(ctx context.Context, leases []store.Lease) ([]int64, erro
 // Return implements [store.Returner]. It fails only where ctx has ended. It
 // walks the leases of the queues: few beside the rows, and it is rare.
 func (s *Store) Return(ctx context.Context, queues []string, tokens []uuid.UUID) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("return: %w", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.clock.now()
-	for _, name := range queues {
-		q := s.queues[name]
-		if q == nil {
-			continue
-		}
-		for _, k := range slices.Collect(q.leased.from(math.MinInt64)) {
-			if r := s.rows[k.id]; slices.Contains(tokens, r.Token) {
-				r.Deliveries--
-				s.unlease(q, r, now)
+	err := s.whenFree(ctx, func() (wait bool, err error) {
+		var found []*row
+		for _, name := range queues {
+			if q := s.queues[name]; q != nil {
+				for k := range q.leased.from(math.MinInt64) {
+					if r := s.rows[k.id]; slices.Contains(tokens, r.Token) {
+						found = append(found, r)
+						wait = wait || s.locks[r.ID] != nil
+					}
+				}
 			}
 		}
+		if wait {
+			return true, nil
+		}
+		now := s.clock.now()
+		for _, r := range found {
+			r.Deliveries--
+			s.unlease(s.queue(r.Queue), r, now)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return fmt.Errorf("return: %w", err)
 	}
 	return nil
 }
@@ -79,4 +89,16 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 		}
 	}
 	return out, nil
+}
+
+// Abandon makes a lease as old as that, as where its worker died long ago.
+func (s *Store) Abandon(id int64, age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rows[id]; r != nil && r.held() {
+		q := s.queue(r.Queue)
+		s.unindex(q, r)
+		r.ClaimedAt = instant(s.clock.now().Add(-age))
+		q.leased.insert(r.leaseKey())
+	}
 }

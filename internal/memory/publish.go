@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -56,43 +57,55 @@ func queuesOf(drafts []store.Draft) (queues []string) {
 	return queues
 }
 
-// insert adds the rows. The caller holds the lock.
-func (s *Store) insert(drafts []store.Draft) (ids []int64, err error) {
+// checkHeaders is what the column's type does.
+func checkHeaders(drafts []store.Draft) error {
 	for _, d := range drafts {
 		if len(d.Headers) > 0 && !json.Valid(d.Headers) {
-			return nil, fmt.Errorf("queue %q: %w", d.Queue, ErrHeaders)
+			return fmt.Errorf("queue %q: %w", d.Queue, ErrHeaders)
 		}
+	}
+	return nil
+}
+
+// insert adds the rows. The caller holds the lock.
+func (s *Store) insert(drafts []store.Draft) (ids []int64, err error) {
+	if err := checkHeaders(drafts); err != nil {
+		return nil, err
 	}
 	if err := s.checkTimers(drafts); err != nil {
 		return nil, err
 	}
 	now := s.clock.now()
-	for _, d := range drafts {
+	for i := range drafts {
 		s.lastID++
-		r := &row{store.Claimed{
-			Lease:     store.Lease{ID: s.lastID, Token: uuid.Nil},
-			Queue:     d.Queue,
-			Payload:   append([]byte{}, d.Payload...), // never null
-			TimerID:   d.TimerID,
-			CreatedAt: now,
-			DueAt:     now.Add(d.Delay),
-		}}
-		if !d.At.IsZero() {
-			r.DueAt = d.At
-		}
-		r.DueAt = instant(r.DueAt)
-		if len(d.Headers) > 0 {
-			r.Headers = slices.Clone(d.Headers)
-		}
-		q := s.queue(d.Queue)
-		q.pending.insert(r.pendingKey())
-		if r.TimerID != "" {
-			q.timers[r.TimerID] = r.ID
-		}
-		s.rows[r.ID] = r
-		ids = append(ids, r.ID)
+		s.put(newRow(s.lastID, &drafts[i], now, dueAt(&drafts[i], now)))
+		ids = append(ids, s.lastID)
 	}
 	return ids, nil
+}
+
+// newRow is a row that nobody holds. It shares no memory with the draft.
+func newRow(id int64, d *store.Draft, now, due time.Time) *row {
+	r := &row{store.Claimed{
+		Lease:     store.Lease{ID: id, Token: uuid.Nil},
+		Queue:     d.Queue,
+		Payload:   append([]byte{}, d.Payload...), // never null
+		TimerID:   d.TimerID,
+		CreatedAt: now,
+		DueAt:     due,
+	}}
+	if len(d.Headers) > 0 {
+		r.Headers = slices.Clone(d.Headers)
+	}
+	return r
+}
+
+// dueAt is when a draft says it is due.
+func dueAt(d *store.Draft, now time.Time) time.Time {
+	if !d.At.IsZero() {
+		return instant(d.At)
+	}
+	return instant(now.Add(d.Delay))
 }
 
 // checkTimers is the unique index over queue and timer id.
@@ -114,4 +127,16 @@ func (s *Store) checkTimers(drafts []store.Draft) error {
 		mine[t] = true
 	}
 	return nil
+}
+
+// Insert writes a row as it is but for its id, as a program that knows only the
+// table would, and returns the id.
+func (s *Store) Insert(c store.Claimed) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastID++
+	c.ID = s.lastID
+	c.CreatedAt, c.DueAt = instant(c.CreatedAt), instant(c.DueAt)
+	s.put(&row{c})
+	return c.ID
 }

@@ -14,16 +14,36 @@ import (
 // Store is an outbox and its dead-letter table in memory. Use [New]; its
 // methods are safe for concurrent use.
 type Store struct {
-	mu     sync.Mutex
-	clock  clock
+	*database
 	rows   map[int64]*row
 	queues map[string]*queue
 	lastID int64
 
-	dead    []DeadLetter
-	deadErr error
+	dead     []*DeadLetter // by id
+	lastDead int64
+	deadErr  error
+
+	// What open transactions keep others from: rows and letters that they have
+	// locked, and timers that they have added and nobody else sees.
+	locks, deadLocks map[int64]*Tx
+	adding           map[timerKey]*Tx
+
+	paused map[string]time.Time // queues of which claims get nothing, and since when
 
 	listeners listeners
+
+	// published is each row that a transaction published, as it was then.
+	published map[int64]*row
+}
+
+// database is what stores share that transactions can span: one lock and one
+// clock.
+type database struct {
+	mu     sync.Mutex
+	clock  clock
+	stores []*Store
+	// ended is closed, and made anew, when a transaction has let something go.
+	ended chan struct{}
 }
 
 var _ store.Store = (*Store)(nil)
@@ -49,34 +69,47 @@ type queue struct {
 	pending index // rows that nobody holds, by due time and id
 	leased  index // rows under lease, by the lease's start and id
 	timers  map[string]int64
-	paused  bool // claims get nothing
 }
 
 // Option is a setting of [New].
-type Option func(*Store)
+type Option func(*database)
 
 // StartAt lets the clock start at t instead of now. With several, the last
 // one counts.
 func StartAt(t time.Time) Option {
-	return func(s *Store) { s.clock.start = t }
+	return func(d *database) { d.clock.start = t }
 }
 
 // Frozen stops the clock: only [Store.Advance] moves it.
 func Frozen() Option {
-	return func(s *Store) { s.clock.frozen = true }
+	return func(d *database) { d.clock.frozen = true }
 }
 
 // New is an empty store.
 func New(opts ...Option) *Store {
 	now := time.Now()
-	s := &Store{
-		clock:  clock{start: now, origin: now},
-		rows:   make(map[int64]*row),
-		queues: make(map[string]*queue),
-	}
+	d := &database{clock: clock{start: now, origin: now}, ended: make(chan struct{})}
 	for _, opt := range opts {
-		opt(s)
+		opt(d)
 	}
+	return d.add()
+}
+
+// Beside is another store, empty, with the same clock. A transaction can span
+// both.
+func (s *Store) Beside() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add()
+}
+
+func (d *database) add() *Store {
+	s := &Store{
+		database: d, rows: make(map[int64]*row), queues: make(map[string]*queue),
+		locks: make(map[int64]*Tx), deadLocks: make(map[int64]*Tx), adding: make(map[timerKey]*Tx), published: make(map[int64]*row),
+		paused: make(map[string]time.Time),
+	}
+	d.stores = append(d.stores, s)
 	return s
 }
 
@@ -90,6 +123,20 @@ func (s *Store) Rows() []store.Claimed {
 		out = append(out, s.rows[id].copy())
 	}
 	return out
+}
+
+// Published is every message of a queue that a transaction published, as it was
+// then, by id: those too that have been handled since, but not cancelled timers.
+// A timer that was rescheduled is there with its last value.
+func (s *Store) Published(queue string) (list []store.StoredTimer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.published)) {
+		if r := s.published[id]; r.Queue == queue {
+			list = append(list, r.stored())
+		}
+	}
+	return list
 }
 
 // copy shares no bytes with the row, so that nobody changes the table by
@@ -125,6 +172,20 @@ func (s *Store) unlease(q *queue, r *row, due time.Time) {
 	r.Token, r.ClaimedAt = uuid.Nil, time.Time{}
 	r.DueAt = due
 	q.pending.insert(r.pendingKey())
+}
+
+// put adds a row, or puts back what was removed.
+func (s *Store) put(r *row) {
+	q := s.queue(r.Queue)
+	if r.held() {
+		q.leased.insert(r.leaseKey())
+	} else {
+		q.pending.insert(r.pendingKey())
+	}
+	if r.TimerID != "" {
+		q.timers[r.TimerID] = r.ID
+	}
+	s.rows[r.ID] = r
 }
 
 // remove takes the row out of the table.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // Querier runs statements on what is left behind: a pool, a connection or a
@@ -39,39 +41,6 @@ func fillLetters(fill func(string) string) letterStatements {
 	}
 }
 
-// Letter is a row of the dead-letter table.
-type Letter struct {
-	ID, OriginalID int64
-	Queue          string
-	Payload        []byte
-	// Headers is the JSON text of the column, nil where it is null.
-	Headers    []byte
-	Deliveries int64
-	// CreatedAt is zero where the column holds an infinity.
-	CreatedAt              time.Time
-	FailedAt               pgtype.Timestamptz
-	Reason, Error, TimerID string
-}
-
-// Place is where a letter stands in the order of (failed_at, id), which is the
-// order of <t>_queue_failed_idx within a queue. The zero Place is before all
-// letters, whichever way one goes.
-type Place struct {
-	FailedAt pgtype.Timestamptz
-	ID       int64
-}
-
-// LetterFilter selects letters. What is zero selects all, and nil IDs do.
-type LetterFilter struct {
-	Queue, Reason, Error     string
-	FailedFrom, FailedBefore time.Time
-	OlderThan                time.Duration
-	IDs                      []int64
-	// Last, where not zero, leaves out letters with higher ids: those that come
-	// while one works through the table.
-	Last int64
-}
-
 // letterConditionsSQL is a filter but for its queue, $1. The times are always
 // given, infinite where they do not matter, so that they bound the index scan
 // even in a plan that was made for no values in particular; LEAST passes over
@@ -84,8 +53,8 @@ const letterConditionsSQL = `
       AND ($7::text IS NULL OR strpos(d.last_exception, $7::text) > 0)
       AND ($8::bigint[] IS NULL OR d.id = ANY($8::bigint[]))`
 
-// args are $1 to $8, with the queue or queues in front.
-func (f *LetterFilter) args(queue any) []any {
+// letterArgs are $1 to $8, with the queue or queues in front.
+func letterArgs(f *store.LetterFilter, queue any) []any {
 	from, until := always(pgtype.NegativeInfinity), always(pgtype.Infinity)
 	if !f.FailedFrom.IsZero() {
 		from = pgtype.Timestamptz{Time: f.FailedFrom.Add(time.Microsecond - 1).Truncate(time.Microsecond), Valid: true}
@@ -108,18 +77,44 @@ func always(m pgtype.InfinityModifier) pgtype.Timestamptz {
 }
 
 // up and down are $9 to $11: where to go on, and how far.
-func (p *Place) up(args []any, limit int) []any {
-	if !p.FailedAt.Valid {
+func up(p store.Place, args []any, limit int) []any {
+	if !p.Known {
 		return append(args, always(pgtype.NegativeInfinity), int64(math.MinInt64), limit)
 	}
-	return append(args, p.FailedAt, p.ID, limit)
+	return append(args, toTimestamptz(p.FailedAt), p.ID, limit)
 }
 
-func (p *Place) down(args []any, limit int) []any {
-	if !p.FailedAt.Valid {
+func down(p store.Place, args []any, limit int) []any {
+	if !p.Known {
 		return append(args, always(pgtype.Infinity), int64(math.MaxInt64), limit)
 	}
-	return append(args, p.FailedAt, p.ID, limit)
+	return append(args, toTimestamptz(p.FailedAt), p.ID, limit)
+}
+
+// toTimestamptz and placeAt translate a place's time.
+func toTimestamptz(at int64) pgtype.Timestamptz {
+	switch at {
+	case math.MaxInt64:
+		return always(pgtype.Infinity)
+	case math.MinInt64:
+		return always(pgtype.NegativeInfinity)
+	}
+	return pgtype.Timestamptz{Time: time.UnixMicro(at), Valid: true}
+}
+
+// placeAt is the zero Place where the columns were null.
+func placeAt(at pgtype.Timestamptz, id *int64) store.Place {
+	if !at.Valid || id == nil {
+		return store.Place{}
+	}
+	p := store.Place{Known: true, FailedAt: at.Time.UnixMicro(), ID: *id}
+	switch {
+	case at.InfinityModifier == pgtype.NegativeInfinity:
+		p.FailedAt = math.MinInt64
+	case at.InfinityModifier == pgtype.Infinity, at.Time.After(time.UnixMicro(math.MaxInt64)):
+		p.FailedAt = math.MaxInt64
+	}
+	return p
 }
 
 // orNull makes the zero value NULL.
@@ -146,16 +141,9 @@ SELECT COALESCE(array_agg(queue ORDER BY queue) FILTER (WHERE queue IS NOT NULL)
 FROM name`
 
 // LetterScope says which queues a filter is about and the highest id there is.
-func (t *Table) LetterScope(ctx context.Context, db Querier, f LetterFilter) (queues []string, last int64, err error) {
+func (t *Table) LetterScope(ctx context.Context, db Querier, f store.LetterFilter) (queues []string, last int64, err error) {
 	err = db.QueryRow(ctx, t.sql.letters.scope, orNull(f.Queue)).Scan(&queues, &last)
 	return queues, last, err
-}
-
-// LetterCount is how many letters of a queue have one reason.
-type LetterCount struct {
-	Queue, Reason  string
-	Letters        int64
-	Oldest, Newest time.Time
 }
 
 // countLettersSQL reads all letters of the queues that lie within the times;
@@ -169,12 +157,12 @@ ORDER BY d.queue, d.failure_reason`
 
 // CountLetters counts by queue and reason. queues are those of
 // [Table.LetterScope].
-func (t *Table) CountLetters(ctx context.Context, db Querier, queues []string, f LetterFilter) ([]LetterCount, error) {
-	rows, err := db.Query(ctx, t.sql.letters.count, f.args(queues)...)
+func (t *Table) CountLetters(ctx context.Context, db Querier, queues []string, f store.LetterFilter) ([]store.LetterCount, error) {
+	rows, err := db.Query(ctx, t.sql.letters.count, letterArgs(&f, queues)...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c LetterCount, err error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c store.LetterCount, err error) {
 		var oldest, newest instant
 		err = row.Scan(&c.Queue, &c.Reason, &c.Letters, &oldest, &newest)
 		c.Oldest, c.Newest = oldest.Time, newest.Time
@@ -209,16 +197,16 @@ ORDER BY page.failed_at {way}, page.id {way}`
 
 // ListLetters returns up to limit letters beyond a place: older ones, or newer
 // ones where oldestFirst says so. queues are those of [Table.LetterScope].
-func (t *Table) ListLetters(ctx context.Context, db Querier, queues []string, f LetterFilter, beyond Place, oldestFirst bool, limit int) ([]Letter, error) {
-	sql, args := t.sql.letters.newest, beyond.down(f.args(queues), limit)
+func (t *Table) ListLetters(ctx context.Context, db Querier, queues []string, f store.LetterFilter, beyond store.Place, oldestFirst bool, limit int) ([]store.Letter, error) {
+	sql, args := t.sql.letters.newest, down(beyond, letterArgs(&f, queues), limit)
 	if oldestFirst {
-		sql, args = t.sql.letters.oldest, beyond.up(f.args(queues), limit)
+		sql, args = t.sql.letters.oldest, up(beyond, letterArgs(&f, queues), limit)
 	}
 	rows, err := db.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Letter, error) { return scanLetter(row) })
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Letter, error) { return scanLetter(row) })
 }
 
 const oneLetterSQL = `
@@ -228,21 +216,25 @@ WHERE d.id = $1::bigint AND ($2::text = '' OR d.queue = $2::text)`
 
 // Letter reads one letter, of a queue where that is not empty. It is
 // [pgx.ErrNoRows], or database/sql's, where there is none.
-func (t *Table) Letter(ctx context.Context, db Rower, id int64, queue string) (Letter, error) {
+func (t *Table) Letter(ctx context.Context, db Rower, id int64, queue string) (store.Letter, error) {
 	return scanLetter(db.QueryRow(ctx, t.sql.letters.one, id, queue))
 }
 
-func scanLetter(row pgx.Row) (l Letter, err error) {
-	var created pgtype.Timestamptz
+func scanLetter(row pgx.Row) (l store.Letter, err error) {
+	var created, failed pgtype.Timestamptz
 	var text, timer *string
-	err = row.Scan(&l.ID, &l.OriginalID, &l.Queue, &l.Payload, &l.Headers, &l.Deliveries, &created, &l.FailedAt,
+	err = row.Scan(&l.ID, &l.OriginalID, &l.Queue, &l.Payload, &l.Headers, &l.Deliveries, &created, &failed,
 		&l.Reason, &text, &timer)
 	if err != nil {
-		return Letter{}, err
+		return store.Letter{}, err
 	}
 	if created.InfinityModifier == pgtype.Finite {
 		l.CreatedAt = created.Time.UTC()
 	}
+	if failed.InfinityModifier == pgtype.Finite {
+		l.FailedAt = failed.Time.UTC()
+	}
+	l.Place = placeAt(failed, &l.ID)
 	if text != nil {
 		l.Error = *text
 	}
@@ -278,13 +270,11 @@ const lastPickedSQL = `
 // PurgeLetters deletes up to limit letters of f.Queue beyond a place, oldest
 // first, in one statement. It says where it came to, and whether it found as
 // many as the limit: then there may be more.
-func (t *Table) PurgeLetters(ctx context.Context, db Querier, f LetterFilter, beyond Place, limit int) (gone int64, last Place, more bool, err error) {
+func (t *Table) PurgeLetters(ctx context.Context, db Querier, f store.LetterFilter, beyond store.Place, limit int) (gone int64, last store.Place, more bool, err error) {
 	var picked int
+	var at pgtype.Timestamptz
 	var id *int64
-	err = db.QueryRow(ctx, t.sql.letters.purge, beyond.up(f.args(f.Queue), limit)...).
-		Scan(&gone, &picked, &last.FailedAt, &id)
-	if id != nil {
-		last.ID = *id
-	}
-	return gone, last, picked >= limit, err
+	err = db.QueryRow(ctx, t.sql.letters.purge, up(beyond, letterArgs(&f, f.Queue), limit)...).
+		Scan(&gone, &picked, &at, &id)
+	return gone, placeAt(at, id), picked >= limit, err
 }

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/letterbox-go/letterbox/internal/pgtest"
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // fiftyThousand letters of five queues, one for each second until now, in an
@@ -32,11 +34,11 @@ func TestPlans_OfDeadLettersUseTheIndexes(t *testing.T) {
 	)
 	var (
 		sql    = table.sql.letters
-		all    = LetterFilter{Last: 50_000}
-		old    = LetterFilter{Last: 50_000, OlderThan: 49_000 * time.Second}
+		all    = store.LetterFilter{Last: 50_000}
+		old    = store.LetterFilter{Last: 50_000, OlderThan: 49_000 * time.Second}
 		one    = []string{"queue-1"}
 		five   = []string{"queue-0", "queue-1", "queue-2", "queue-3", "queue-4"}
-		first  Place
+		first  store.Place
 		middle = middleOf(t, db, "queue-1")
 	)
 	tests := []struct {
@@ -45,15 +47,15 @@ func TestPlans_OfDeadLettersUseTheIndexes(t *testing.T) {
 		want      []string
 	}{
 		{"the queues there are", sql.scope, []any{nil}, []string{byQueue, byID}},
-		{"count of a queue by age", sql.count, old.args(one), []string{byQueue}},
-		{"newest of a queue", sql.newest, first.down(all.args(one), 100), []string{byQueue, byID}},
-		{"newest of a queue, next page", sql.newest, middle.down(all.args(one), 100), []string{byQueue, byID}},
-		{"oldest of all queues, next page", sql.oldest, middle.up(all.args(five), 100), []string{byQueue, byID}},
+		{"count of a queue by age", sql.count, letterArgs(&old, one), []string{byQueue}},
+		{"newest of a queue", sql.newest, down(first, letterArgs(&all, one), 100), []string{byQueue, byID}},
+		{"newest of a queue, next page", sql.newest, down(middle, letterArgs(&all, one), 100), []string{byQueue, byID}},
+		{"oldest of all queues, next page", sql.oldest, up(middle, letterArgs(&all, five), 100), []string{byQueue, byID}},
 		{"one", sql.one, []any{int64(7), ""}, []string{byID}},
-		{"purge by age", sql.purge, first.up(old.args("queue-1"), 500), []string{byQueue, byID}},
-		{"purge by age, next batch", sql.purge, middle.up(old.args("queue-1"), 500), []string{byQueue, byID}},
-		{"replay of a queue", sql.replay, append(first.up(all.args("queue-1"), 500), nil), []string{byQueue, byID}},
-		{"replay of a queue, next batch", sql.replay, append(middle.up(all.args("queue-1"), 500), nil), []string{byQueue, byID}},
+		{"purge by age", sql.purge, up(first, letterArgs(&old, "queue-1"), 500), []string{byQueue, byID}},
+		{"purge by age, next batch", sql.purge, up(middle, letterArgs(&old, "queue-1"), 500), []string{byQueue, byID}},
+		{"replay of a queue", sql.replay, append(up(first, letterArgs(&all, "queue-1"), 500), nil), []string{byQueue, byID}},
+		{"replay of a queue, next batch", sql.replay, append(up(middle, letterArgs(&all, "queue-1"), 500), nil), []string{byQueue, byID}},
 		{"replay by id", sql.replayByID, []any{"{1,2,3,50000}", []byte{}, "{}", "{}", "{}", "", ""}, []string{byID}},
 	}
 	for _, tt := range tests {
@@ -107,11 +109,13 @@ func genericPlanOf(t *testing.T, db *pgtest.DB, sql string, params int) string {
 }
 
 // middleOf is where some letter in the middle of a queue stands.
-func middleOf(t *testing.T, db *pgtest.DB, queue string) (p Place) {
+func middleOf(t *testing.T, db *pgtest.DB, queue string) (p store.Place) {
 	t.Helper()
+	var at pgtype.Timestamptz
+	var id int64
 	const sql = `SELECT failed_at, id FROM outbox_dlq WHERE queue = $1 ORDER BY failed_at OFFSET 5000 LIMIT 1`
-	if err := db.Pool.QueryRow(t.Context(), sql, queue).Scan(&p.FailedAt, &p.ID); err != nil {
+	if err := db.Pool.QueryRow(t.Context(), sql, queue).Scan(&at, &id); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return placeAt(at, &id)
 }

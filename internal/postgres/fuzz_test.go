@@ -91,20 +91,3 @@ func FuzzLiteral(f *testing.F) {
 		}
 	})
 }
-
-// A place in a list of timers is read back as it was written, and nothing else is.
-func FuzzTimerPlace(f *testing.F) {
-	for _, seed := range []string{"", "1.2", "infinity.9", "-infinity.-1", "1700000000000000.5", "1.", ".1", "a.b", "1.2.3"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		p, ok := ParseTimerPlace(text)
-		if !ok {
-			return
-		}
-		again, ok := ParseTimerPlace(p.String())
-		if !ok || again != p {
-			t.Fatalf("%q became %v, then %v", text, p, again)
-		}
-	})
-}

@@ -94,7 +94,7 @@ func useAll(t *testing.T, tx pgx.Tx, bound *Table) {
 			t.Fatalf("publish %d to %s: %d ids, %v", n, bound, len(ids), err)
 		}
 	}
-	if _, err := bound.CountTimers(t.Context(), tx, TimerFilter{}); err != nil {
+	if _, err := bound.CountTimers(t.Context(), tx, store.TimerFilter{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,7 +3,8 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"time"
+
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // PausedQueue is the queue whose rows are no messages but marks: each is a timer
@@ -62,14 +63,8 @@ func (t *Table) mark(ctx context.Context, tx Rower, sql, queue string) (bool, er
 	return n > 0, err
 }
 
-// Pause is a queue that is paused.
-type Pause struct {
-	Queue string
-	Since time.Time
-}
-
 // Paused lists the queues that are marked, by name.
-func (t *Table) Paused(ctx context.Context, db Rower) (all []Pause, err error) {
+func (t *Table) Paused(ctx context.Context, db Rower) (all []store.Pause, err error) {
 	var text string
 	if err := db.QueryRow(ctx, t.sql.paused).Scan(&text); err != nil {
 		return nil, err

@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // pickLettersSQL is the first part of a replay by filter: it locks the next
@@ -78,52 +82,32 @@ const lockedLettersSQL = `
         WHERE d.id = ANY ($1::text::bigint[]) AND ($7::text = '' OR d.queue = $7::text)
           AND d.id NOT IN (SELECT id FROM picked))`
 
-// Moved is a letter that is a message again.
-type Moved struct{ Letter, Message int64 }
-
-// Replayed is what one statement did.
-type Replayed struct {
-	Moved []Moved
-	// Live are letters that stayed because their timer id is live, Locked those
-	// that another transaction has locked. Locked is for replays by id.
-	Live, Locked []int64
-}
-
-// Fix replaces the payload of a letter on its way back, and, where ContentType
-// is not empty, the header that says how it is encoded.
-type Fix struct {
-	Payload     []byte
-	ContentType string
-}
-
 // ReplayLetters moves up to limit letters of f.Queue beyond a place, oldest
 // first, to their queue or another, in one statement. It says where it came to,
 // and whether it found as many as the limit: then there may be more.
-func (t *Table) ReplayLetters(ctx context.Context, db Querier, f LetterFilter, beyond Place, limit int, to string) (done Replayed, last Place, more bool, err error) {
+func (t *Table) ReplayLetters(ctx context.Context, db Querier, f store.LetterFilter, beyond store.Place, limit int, to string) (done store.Replayed, last store.Place, more bool, err error) {
 	var (
 		told        int64
 		moved, live *string
 		picked      int
+		at          pgtype.Timestamptz
 		id          *int64
 	)
-	args := append(beyond.up(f.args(f.Queue), limit), orNull(to))
-	err = db.QueryRow(ctx, t.sql.letters.replay, args...).Scan(&told, &moved, &live, &picked, &last.FailedAt, &id)
+	args := append(up(beyond, letterArgs(&f, f.Queue), limit), orNull(to))
+	err = db.QueryRow(ctx, t.sql.letters.replay, args...).Scan(&told, &moved, &live, &picked, &at, &id)
 	if err != nil {
-		return Replayed{}, Place{}, false, err
-	}
-	if id != nil {
-		last.ID = *id
+		return store.Replayed{}, store.Place{}, false, err
 	}
 	if done.Moved, err = readMoved(moved); err == nil {
 		done.Live, err = readIDs(live)
 	}
-	return done, last, picked >= limit, err
+	return done, placeAt(at, id), picked >= limit, err
 }
 
 // ReplayLettersByID moves the letters with these ids, each given once, in one
 // statement: those of one queue where from is not empty. fixes is nil, or has one
 // for each id. A letter that is in none of the answer's lists is not there.
-func (t *Table) ReplayLettersByID(ctx context.Context, tx Rower, ids []int64, fixes []Fix, from, to string) (done Replayed, err error) {
+func (t *Table) ReplayLettersByID(ctx context.Context, tx Rower, ids []int64, fixes []store.Fix, from, to string) (done store.Replayed, err error) {
 	var (
 		wanted, start, payload, kind array
 		told                         int64
@@ -143,7 +127,7 @@ func (t *Table) ReplayLettersByID(ctx context.Context, tx Rower, ids []int64, fi
 	err = tx.QueryRow(ctx, t.sql.letters.replayByID, wanted.String(), bytes,
 		start.String(), payload.String(), kind.String(), to, from).Scan(&told, &moved, &live, &locked)
 	if err != nil {
-		return Replayed{}, err
+		return store.Replayed{}, err
 	}
 	if done.Moved, err = readMoved(moved); err != nil {
 		return done, err
@@ -158,11 +142,11 @@ func (t *Table) ReplayLettersByID(ctx context.Context, tx Rower, ids []int64, fi
 func (a *array) int64(n int64) { a.next(); a.text = strconv.AppendInt(a.text, n, 10) }
 
 // readMoved reads "letter:message,letter:message".
-func readMoved(list *string) ([]Moved, error) {
+func readMoved(list *string) ([]store.Moved, error) {
 	if list == nil {
 		return nil, nil
 	}
-	moved := make([]Moved, 0, 1+strings.Count(*list, ","))
+	moved := make([]store.Moved, 0, 1+strings.Count(*list, ","))
 	for part := range strings.SplitSeq(*list, ",") {
 		letter, message, _ := strings.Cut(part, ":")
 		l, err := strconv.ParseInt(letter, 10, 64)
@@ -173,7 +157,7 @@ func readMoved(list *string) ([]Moved, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the ids that came back: %w", err)
 		}
-		moved = append(moved, Moved{Letter: l, Message: m})
+		moved = append(moved, store.Moved{Letter: l, Message: m})
 	}
 	return moved, nil
 }

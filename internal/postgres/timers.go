@@ -33,7 +33,7 @@ type timerStatements struct {
 	schedule, scheduleMany, find    string
 	reschedule, rearm, cancel, drop string
 	list, get, count, nextDue       string
-	messages                        string
+	messages, dead                  string
 }
 
 func fillTimers(fill func(string) string) timerStatements {
@@ -47,6 +47,7 @@ func fillTimers(fill func(string) string) timerStatements {
 		drop:         fill(cancelTimersSQL),
 		list:         fill(listTimersSQL),
 		messages:     fill(listMessagesSQL),
+		dead:         fill(listDeadSQL),
 		get:          fill(getTimerSQL),
 		count:        fill(countTimersSQL),
 		nextDue:      fill(nextTimerSQL),
@@ -82,26 +83,6 @@ SELECT o.id, ` + micros("o.next_attempt_at") + `, o.acquired_token IS NOT NULL, 
 FROM generate_series(1, $3::int)
 CROSS JOIN LATERAL (SELECT * FROM {outbox} WHERE queue = $1::text AND timer_id = $2::text LIMIT 1) AS o`
 
-// Timer is a row with a timer id, as a statement found it.
-type Timer struct {
-	ID int64
-	// DueAt is zero where the column holds an infinity.
-	DueAt    time.Time
-	Leased   bool
-	Attempts int64
-}
-
-// Written is what became of one timer.
-type Written struct {
-	// ID is the row that was written, zero if none was; DueAt is when it is due.
-	ID    int64
-	DueAt time.Time
-	// Found is the row that was there before, if any.
-	Found *Timer
-	// Parted says that Found goes on without its timer id.
-	Parted bool
-}
-
 // tries bounds how often a statement is sent that finds no timer and, when it
 // inserts one, finds it there: each time with a new snapshot. Twice is rare.
 const tries = 20
@@ -111,9 +92,9 @@ const tries = 20
 var errContended = errors.New("the timer appears and vanishes all the time")
 
 // ScheduleTimer inserts one timer, unless there is one of its queue and id.
-func (t *Table) ScheduleTimer(ctx context.Context, tx Rower, d *store.Draft) (Written, error) {
+func (t *Table) ScheduleTimer(ctx context.Context, tx Rower, d *store.Draft) (store.Written, error) {
 	for range tries {
-		var w Written
+		var w store.Written
 		var due *int64
 		var told *string
 		err := tx.QueryRow(ctx, t.sql.timers.schedule, timerArgs(d)...).Scan(&w.ID, &due, &told)
@@ -128,12 +109,12 @@ func (t *Table) ScheduleTimer(ctx context.Context, tx Rower, d *store.Draft) (Wr
 			return w, err
 		}
 	}
-	return Written{}, errContended
+	return store.Written{}, errContended
 }
 
 // findTimer looks at one timer and locks nothing; nil: there is none.
-func (t *Table) findTimer(ctx context.Context, tx Rower, queue, id string) (*Timer, error) {
-	var f Timer
+func (t *Table) findTimer(ctx context.Context, tx Rower, queue, id string) (*store.Timer, error) {
+	var f store.Timer
 	var due *int64
 	err := tx.QueryRow(ctx, t.sql.timers.find, queue, id, 1).Scan(&f.ID, &due, &f.Leased, &f.Attempts)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -82,8 +82,8 @@ func TestTimers_MillionInTheFuture(t *testing.T) {
 		j := joinTimers([]store.Draft{*draft("new 1"), *draft("timer 7"), *draft("timer 8")})
 		return []any{j.bytes, j.start.String(), j.queue.String(), j.timer.String(), j.payload.String(), j.headers.String(), j.delay.String(), j.at.String(), 3}
 	}
-	filter := (&TimerFilter{Queue: "q"}).args()
-	all := (&TimerFilter{Running: true}).args()
+	filter := timerFilterArgs(&store.TimerFilter{Queue: "q"})
+	all := timerFilterArgs(&store.TimerFilter{Running: true})
 	late := timestamp(time.Now().Add(366 * 24 * time.Hour))
 	tests := []struct {
 		name, sql string
@@ -152,9 +152,12 @@ func TestTimers_AreNeverPlannedInGeneral(t *testing.T) {
 				func() error { _, err := table.CancelTimer(ctx, tx, "q", "t"); return err },
 				func() error { _, _, err := table.CancelTimers(ctx, tx, "q", "t"); return err },
 				func() error { _, err := table.rearm(ctx, tx, d); return err },
-				func() error { _, err := table.ListTimers(ctx, tx, TimerFilter{}, TimerPlace{}, 10); return err },
+				func() error {
+					_, err := table.ListTimers(ctx, tx, store.TimerFilter{}, store.TimerPlace{}, 10)
+					return err
+				},
 				func() error { _, err := table.GetTimer(ctx, tx, "q", "t"); return err },
-				func() error { _, err := table.CountTimers(ctx, tx, TimerFilter{Queue: "q"}); return err },
+				func() error { _, err := table.CountTimers(ctx, tx, store.TimerFilter{Queue: "q"}); return err },
 				func() error { _, err := table.NextTimer(ctx, tx, ""); return err },
 			}
 			for _, call := range calls {

@@ -64,7 +64,7 @@ const (
 // ScheduleTimers inserts timers, each unless there is one of its queue and id, in
 // one statement per few thousand. The drafts are distinct and in the order of
 // queue and id; the answers come in that order.
-func (t *Table) ScheduleTimers(ctx context.Context, tx Rower, drafts []store.Draft) ([]Written, error) {
+func (t *Table) ScheduleTimers(ctx context.Context, tx Rower, drafts []store.Draft) ([]store.Written, error) {
 	if len(drafts) < pinFrom {
 		return t.scheduleAll(ctx, tx, drafts)
 	}
@@ -79,8 +79,8 @@ func (t *Table) ScheduleTimers(ctx context.Context, tx Rower, drafts []store.Dra
 	return out, tx.QueryRow(ctx, unpinTimersSQL).Scan(&was)
 }
 
-func (t *Table) scheduleAll(ctx context.Context, tx Rower, drafts []store.Draft) ([]Written, error) {
-	out := make([]Written, len(drafts))
+func (t *Table) scheduleAll(ctx context.Context, tx Rower, drafts []store.Draft) ([]store.Written, error) {
+	out := make([]store.Written, len(drafts))
 	open := make([]int, len(drafts)) // what has no answer yet
 	for i := range open {
 		open[i] = i
@@ -109,7 +109,7 @@ func (t *Table) scheduleAll(ctx context.Context, tx Rower, drafts []store.Draft)
 
 // scheduleTimers sends one statement. at says where in out the answers go; those
 // that got none are returned.
-func (t *Table) scheduleTimers(ctx context.Context, tx Rower, drafts []store.Draft, at []int, out []Written) (left []int, err error) {
+func (t *Table) scheduleTimers(ctx context.Context, tx Rower, drafts []store.Draft, at []int, out []store.Written) (left []int, err error) {
 	j := joinTimers(drafts)
 	var added, found, which *string
 	var told int64
@@ -153,7 +153,7 @@ func (t *Table) scheduleTimers(ctx context.Context, tx Rower, drafts []store.Dra
 
 // readFound reads "ord:id:leased:attempts:due,...", the last part missing where
 // the column holds an infinity.
-func readFound(list *string, at []int, out []Written, answered []bool) error {
+func readFound(list *string, at []int, out []store.Written, answered []bool) error {
 	if list == nil {
 		return nil
 	}
@@ -165,21 +165,21 @@ func readFound(list *string, at []int, out []Written, answered []bool) error {
 		if len(n) < 4 || n[0] < 1 || n[0] > int64(len(at)) {
 			return fmt.Errorf("%q is no answer for one of %d", part, len(at))
 		}
-		f := &Timer{ID: n[1], Leased: n[2] == 1, Attempts: n[3]}
+		f := &store.Timer{ID: n[1], Leased: n[2] == 1, Attempts: n[3]}
 		if len(n) == 5 {
 			f.DueAt = fromMicros(&n[4])
 		}
-		out[at[n[0]-1]], answered[n[0]-1] = Written{Found: f}, true
+		out[at[n[0]-1]], answered[n[0]-1] = store.Written{Found: f}, true
 	}
 	return nil
 }
 
 // readAdded reads "id:due,id:due".
-func readAdded(list *string) ([]Written, error) {
+func readAdded(list *string) ([]store.Written, error) {
 	if list == nil {
 		return nil, nil
 	}
-	out := make([]Written, 0, 1+strings.Count(*list, ","))
+	out := make([]store.Written, 0, 1+strings.Count(*list, ","))
 	for part := range strings.SplitSeq(*list, ",") {
 		n, err := readInts(part)
 		if err != nil {
@@ -188,7 +188,7 @@ func readAdded(list *string) ([]Written, error) {
 		if len(n) != 2 {
 			return nil, fmt.Errorf("%q is no id and due time", part)
 		}
-		out = append(out, Written{ID: n[0], DueAt: fromMicros(&n[1])})
+		out = append(out, store.Written{ID: n[0], DueAt: fromMicros(&n[1])})
 	}
 	return out, nil
 }

@@ -7,52 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/letterbox-go/letterbox/internal/store"
 )
 
-// StoredTimer is a row with a timer id, whole.
-type StoredTimer struct {
-	ID             int64
-	Queue, TimerID string
-	Payload        []byte
-	// Headers is the JSON text of the column, nil where it is null.
-	Headers []byte
-	// Due is the due time in microseconds since 1970, or "infinity" or
-	// "-infinity", which others may write.
-	Due                                             string
-	CreatedAt, ClaimedAt, FirstAttempt, LastAttempt time.Time
-	Leased                                          bool
-	Attempts, Deliveries                            int64
-}
-
-// DueAt is the due time, zero where it is infinite.
-func (s *StoredTimer) DueAt() time.Time {
-	us, err := strconv.ParseInt(s.Due, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return fromMicros(&us)
-}
-
-// TimerFilter selects timers. What is zero selects all.
-type TimerFilter struct {
-	Queue, Prefix      string
-	DueFrom, DueBefore time.Time
-	// Running adds those that are leased.
-	Running bool
-}
-
-// TimerPlace is where a timer stands in the order of due time and id. The zero
-// place is before the first.
-type TimerPlace struct {
-	Due string // as in StoredTimer
-	ID  int64
-}
-
-// args are $1 to $5. Bounds that are not set are infinite ones: a comparison
+// timerFilterArgs are $1 to $5. Bounds that are not set are infinite ones: a comparison
 // with a value, not with NULL, is what an index can serve.
-func (f *TimerFilter) args() []any {
+func timerFilterArgs(f *store.TimerFilter) []any {
 	var queue *string
 	if f.Queue != "" {
 		queue = &f.Queue
@@ -125,7 +87,7 @@ FROM generate_series(1, $3::int)
 CROSS JOIN LATERAL (SELECT * FROM {outbox} WHERE queue = $1::text AND timer_id = $2::text LIMIT 1) AS o`
 
 // ListTimers returns up to limit timers beyond a place, by due time, then id.
-func (t *Table) ListTimers(ctx context.Context, db Rower, f TimerFilter, beyond TimerPlace, limit int) ([]StoredTimer, error) {
+func (t *Table) ListTimers(ctx context.Context, db Rower, f store.TimerFilter, beyond store.TimerPlace, limit int) ([]store.StoredTimer, error) {
 	due := "-infinity"
 	switch us, err := strconv.ParseInt(beyond.Due, 10, 64); {
 	case err == nil:
@@ -134,12 +96,12 @@ func (t *Table) ListTimers(ctx context.Context, db Rower, f TimerFilter, beyond 
 		due = beyond.Due
 	}
 	id := beyond.ID
-	if beyond == (TimerPlace{}) {
+	if beyond == (store.TimerPlace{}) {
 		id = -1 << 63
 	}
 	var rows *string
 	var payloads []byte
-	args := append(f.args(), due, id, limit, 1)
+	args := append(timerFilterArgs(&f), due, id, limit, 1)
 	if err := db.QueryRow(ctx, t.sql.timers.list, args...).Scan(&rows, &payloads); err != nil || rows == nil {
 		return nil, err
 	}
@@ -147,14 +109,14 @@ func (t *Table) ListTimers(ctx context.Context, db Rower, f TimerFilter, beyond 
 }
 
 // readStored takes rows and their payloads apart.
-func readStored(rows string, payloads []byte) ([]StoredTimer, error) {
+func readStored(rows string, payloads []byte) ([]store.StoredTimer, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal([]byte(rows), &raw); err != nil {
 		return nil, fmt.Errorf("read rows: %w", err)
 	}
-	out := make([]StoredTimer, len(raw))
+	out := make([]store.StoredTimer, len(raw))
 	for i := range raw {
-		n, err := out[i].read(raw[i])
+		n, err := readTimer(&out[i], raw[i])
 		if err != nil {
 			return nil, fmt.Errorf("read a row: %w", err)
 		}
@@ -166,26 +128,10 @@ func readStored(rows string, payloads []byte) ([]StoredTimer, error) {
 	return out, nil
 }
 
-// listMessagesSQL reads all of a queue, which is for tests: no index is in this
-// order, and there is no limit.
-var listMessagesSQL = `
-SELECT json_agg(` + timerFieldsSQL + ` ORDER BY o.id)::text, string_agg(o.payload, ''::bytea ORDER BY o.id)
-FROM {outbox} AS o WHERE o.queue = $1::text`
-
-// ListMessages returns all messages of a queue that db sees, timers too, by id.
-func (t *Table) ListMessages(ctx context.Context, db Rower, queue string) ([]StoredTimer, error) {
-	var rows *string
-	var payloads []byte
-	if err := db.QueryRow(ctx, t.sql.timers.messages, queue).Scan(&rows, &payloads); err != nil || rows == nil {
-		return nil, err
-	}
-	return readStored(*rows, payloads)
-}
-
 // GetTimer reads one timer; nil: there is none.
-func (t *Table) GetTimer(ctx context.Context, db Rower, queue, id string) (*StoredTimer, error) {
+func (t *Table) GetTimer(ctx context.Context, db Rower, queue, id string) (*store.StoredTimer, error) {
 	var row string
-	var s StoredTimer
+	var s store.StoredTimer
 	err := db.QueryRow(ctx, t.sql.timers.get, queue, id, 1).Scan(&row, &s.Payload)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -193,14 +139,14 @@ func (t *Table) GetTimer(ctx context.Context, db Rower, queue, id string) (*Stor
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.read(json.RawMessage(row)); err != nil {
+	if _, err := readTimer(&s, json.RawMessage(row)); err != nil {
 		return nil, fmt.Errorf("read a timer: %w", err)
 	}
 	return &s, nil
 }
 
-// read takes in what timerFieldsSQL wrote, and returns the payload's length.
-func (s *StoredTimer) read(row json.RawMessage) (payload int, err error) {
+// readTimer takes in what timerFieldsSQL wrote, and returns the payload's length.
+func readTimer(s *store.StoredTimer, row json.RawMessage) (payload int, err error) {
 	var headers json.RawMessage
 	var created, claimed, first, last *int64
 	fields := []any{&s.ID, &s.Queue, &s.TimerID, &payload, &headers, &s.Due, &created, &claimed, &first, &last,
@@ -214,6 +160,9 @@ func (s *StoredTimer) read(row json.RawMessage) (payload int, err error) {
 	}
 	if string(headers) != "null" {
 		s.Headers = headers
+	}
+	if us, err := strconv.ParseInt(s.Due, 10, 64); err == nil {
+		s.DueAt = fromMicros(&us)
 	}
 	s.CreatedAt, s.ClaimedAt = fromMicros(created), fromMicros(claimed)
 	s.FirstAttempt, s.LastAttempt = fromMicros(first), fromMicros(last)
@@ -230,12 +179,9 @@ FROM generate_series(1, $6::int)
 CROSS JOIN name
 JOIN {outbox} AS o ON o.queue = name.queue AND (o.acquired_token IS NULL OR $5::bool)` + timerConditionsSQL
 
-// TimerCount counts timers by what they wait for.
-type TimerCount struct{ Waiting, Due, Retrying, Running int64 }
-
 // CountTimers counts the timers that match.
-func (t *Table) CountTimers(ctx context.Context, db Rower, f TimerFilter) (c TimerCount, err error) {
-	err = db.QueryRow(ctx, t.sql.timers.count, append(f.args(), 1)...).Scan(&c.Waiting, &c.Due, &c.Retrying, &c.Running)
+func (t *Table) CountTimers(ctx context.Context, db Rower, f store.TimerFilter) (c store.TimerCount, err error) {
+	err = db.QueryRow(ctx, t.sql.timers.count, append(timerFilterArgs(&f), 1)...).Scan(&c.Waiting, &c.Due, &c.Retrying, &c.Running)
 	return c, err
 }
 
@@ -265,22 +211,3 @@ func (t *Table) NextTimer(ctx context.Context, db Rower, queue string) (time.Tim
 	}
 	return fromMicros(due), nil
 }
-
-// minMicros is the beginning of PostgreSQL's time, in 4714 BC.
-const minMicros = -210_866_803_200_000_000
-
-// ParseTimerPlace reads what [TimerPlace.String] wrote; ok is false where it did not.
-func ParseTimerPlace(text string) (p TimerPlace, ok bool) {
-	due, id, found := strings.Cut(text, ".")
-	n, err := strconv.ParseInt(id, 10, 64)
-	if !found || err != nil {
-		return p, false
-	}
-	if us, err := strconv.ParseInt(due, 10, 64); (err != nil && due != "infinity" && due != "-infinity") || us < minMicros && err == nil {
-		return p, false
-	}
-	return TimerPlace{Due: due, ID: n}, true
-}
-
-// String is the place as text for people's hands.
-func (p TimerPlace) String() string { return p.Due + "." + strconv.FormatInt(p.ID, 10) }

@@ -126,7 +126,7 @@ func retryTimer(ctx context.Context, try func() (done, locked bool, err error)) 
 // RescheduleTimer moves a timer and replaces its value, or inserts it. Where the
 // answer has no ID nothing was written, because the timer Found is running or
 // locked.
-func (t *Table) RescheduleTimer(ctx context.Context, tx Rower, d *store.Draft, r store.TimerRules) (w Written, err error) {
+func (t *Table) RescheduleTimer(ctx context.Context, tx Rower, d *store.Draft, r store.TimerRules) (w store.Written, err error) {
 	var most *float64 // null: no bound
 	if r.MaxWait > 0 {
 		secs := r.MaxWait.Seconds()
@@ -137,7 +137,7 @@ func (t *Table) RescheduleTimer(ctx context.Context, tx Rower, d *store.Draft, r
 		if w, err = t.move(ctx, tx, args); err != nil || w.ID != 0 {
 			return true, false, err
 		}
-		w = Written{}
+		w = store.Written{}
 		if w.Found, err = t.findTimer(ctx, tx, d.Queue, d.TimerID); err != nil || w.Found == nil {
 			return false, false, err // it is gone: now there is none
 		}
@@ -158,7 +158,7 @@ func (t *Table) RescheduleTimer(ctx context.Context, tx Rower, d *store.Draft, r
 }
 
 // move is the one statement that nearly always does it.
-func (t *Table) move(ctx context.Context, tx Rower, args []any) (w Written, err error) {
+func (t *Table) move(ctx context.Context, tx Rower, args []any) (w store.Written, err error) {
 	var id, due, was, wasDue, attempts *int64
 	var told *string
 	err = tx.QueryRow(ctx, t.sql.timers.reschedule, args...).Scan(&id, &due, &told, &was, &wasDue, &attempts)
@@ -169,18 +169,18 @@ func (t *Table) move(ctx context.Context, tx Rower, args []any) (w Written, err 
 		w.ID, w.DueAt = *id, fromMicros(due)
 	}
 	if was != nil {
-		w.Found = &Timer{ID: *was, DueAt: fromMicros(wasDue), Attempts: *attempts}
+		w.Found = &store.Timer{ID: *was, DueAt: fromMicros(wasDue), Attempts: *attempts}
 	}
 	return w, nil
 }
 
-func (t *Table) rearm(ctx context.Context, tx Rower, d *store.Draft) (w Written, err error) {
+func (t *Table) rearm(ctx context.Context, tx Rower, d *store.Draft) (w store.Written, err error) {
 	var due, wasDue *int64
 	var told *string
-	was := &Timer{Leased: true}
+	was := &store.Timer{Leased: true}
 	err = tx.QueryRow(ctx, t.sql.timers.rearm, timerArgs(d)...).Scan(&w.ID, &due, &told, &was.ID, &wasDue, &was.Attempts)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Written{}, nil
+		return store.Written{}, nil
 	}
 	w.DueAt, was.DueAt = fromMicros(due), fromMicros(wasDue)
 	w.Found, w.Parted = was, true
@@ -189,20 +189,20 @@ func (t *Table) rearm(ctx context.Context, tx Rower, d *store.Draft) (w Written,
 
 // CancelTimer deletes a timer that waits. Found is what was there, if anything;
 // ID is not zero if it was deleted.
-func (t *Table) CancelTimer(ctx context.Context, tx Rower, queue, id string) (w Written, err error) {
+func (t *Table) CancelTimer(ctx context.Context, tx Rower, queue, id string) (w store.Written, err error) {
 	err = retryTimer(ctx, func() (done, locked bool, err error) {
 		var due *int64
-		f := Timer{}
+		f := store.Timer{}
 		err = tx.QueryRow(ctx, t.sql.timers.cancel, queue, id, 1).Scan(&f.ID, &due, &f.Attempts)
 		if err == nil {
 			f.DueAt = fromMicros(due)
-			w = Written{ID: f.ID, Found: &f}
+			w = store.Written{ID: f.ID, Found: &f}
 			return true, false, nil
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return false, false, err
 		}
-		w = Written{}
+		w = store.Written{}
 		w.Found, err = t.findTimer(ctx, tx, queue, id)
 		return err != nil || w.Found == nil || w.Found.Leased, true, err
 	})
