@@ -167,12 +167,13 @@ func floor(since time.Time) int64 {
 }
 
 // NextPending is the row of a queue that is due first, by time and then by id,
-// among those that nobody holds or has locked; false: there is none.
+// among those that nobody holds or has locked; false: there is none, or the queue
+// is paused.
 func (s *Store) NextPending(queue string) (due time.Time, id int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q := s.queues[queue]
-	if q == nil {
+	if q == nil || !s.paused[queue].IsZero() {
 		return due, 0, false
 	}
 	for k := range q.pending.from(math.MinInt64) {

@@ -391,3 +391,35 @@ func TestDeliver_FromManyGoroutines(t *testing.T) {
 	is.Equal(len(queuetest.Messages(t, box, orders)), 0)
 	is.Equal(len(queuetest.Messages(t, box, mails)), 0)
 }
+
+func TestBox_DeliversNothingOfAPausedQueue(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	box := queuetest.New(t)
+	var got journal
+	box.Deliver(orders.Handle(got.handle), mails.Handle(got.handle))
+
+	tx, err := box.Begin(t.Context())
+	is.NoErr(err)
+	_, err = orders.Pause(t.Context(), tx)
+	is.NoErr(err)
+	is.NoErr(tx.Rollback(t.Context())) // and with it the pause
+	publish(t, box, orders, "1")
+	is.Equal(got.take(), []string{"orders 1"})
+
+	changed, err := orders.Pause(t.Context(), queue.Autocommit(box))
+	is.NoErr(err)
+	is.True(changed)
+	publish(t, box, orders, "2")
+	publish(t, box, mails, "3")
+	box.Advance(time.Hour)
+	is.Equal(got.take(), []string{"mails 3"})
+	paused, err := queue.Outbox{}.Paused(t.Context(), box)
+	is.NoErr(err)
+	is.Equal(len(paused), 1)
+
+	changed, err = orders.Resume(t.Context(), queue.Autocommit(box))
+	is.NoErr(err)
+	is.True(changed)
+	is.Equal(got.take(), []string{"orders 2"})
+}
