@@ -126,6 +126,7 @@ type statements struct {
 	look                                 string
 	letters                              letterStatements
 	timers                               timerStatements
+	stats                                statStatements
 }
 
 func (t *Table) statements() statements {
@@ -133,6 +134,7 @@ func (t *Table) statements() statements {
 		"{outbox}", t.outbox(),
 		"{dlq}", t.deadLetters(),
 		"{outbox_regclass}", literal(t.outbox()),
+		"{dlq_regclass}", literal(t.deadLetters()),
 	)
 	fill := func(sql string) string { return t.telling(places.Replace(sql)) }
 	return statements{
@@ -155,5 +157,6 @@ func (t *Table) statements() statements {
 		holdAgain:    fill(holdAgainSQL),
 		letters:      fillLetters(fill),
 		timers:       fillTimers(fill),
+		stats:        fillStats(fill),
 	}
 }
