@@ -99,15 +99,15 @@ const (
 //	}
 //
 // next is a short text with no meaning to anybody else, empty where nothing comes
-// after. A page can be short, or empty, and not the last: it ends before its
-// payloads pass 16 MiB together (one message comes in any case), and looks at about
-// 10,000 messages, of which StateScheduled and StateRetrying pass over some. Paging
-// goes by position, so messages that come, go or move in between push no other off
-// the page; one that moves can be seen twice or not at all.
+// after. Paging goes by position, so messages that come, go or move in between push
+// no other off the page; one that moves can be seen twice or not at all.
 //
-// Messages that share one due time are read together to put them in order, unless
-// they also lie together by id. A page that meets a million of them so, scattered
-// among others, takes a second.
+// A page costs the same wherever it is, and however many messages there are. So it
+// can be short, or empty, and not the last: it ends before its payloads pass 16 MiB
+// together, if it has one already, and it looks at about 10,000 messages at most, of
+// which StateScheduled and StateRetrying pass over some. And of messages that share
+// one due time, as those of a bulk publish do, more than about 1,000 are not sorted:
+// they come by id from somewhere among them on, then those before.
 //
 // Errors name the queue, and wrap [ErrInvalid], [ErrInvalidName], [ErrNoTransaction]
 // where db is nil, [ErrNoTable], or what the database said. The role needs SELECT.

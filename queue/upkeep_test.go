@@ -60,14 +60,20 @@ func TestUpkeep_TellsOfBothTables(t *testing.T) {
 	is.True(before.Outbox.LastVacuum.IsZero() && before.Outbox.LastAnalyze.IsZero())
 	exec(t, db.Pool, "ALTER TABLE outbox_dlq SET (autovacuum_enabled = off)")
 	exec(t, db.Pool, "VACUUM ANALYZE outbox")
-	u, err := queue.Outbox{}.Upkeep(t.Context(), db.Pool)
-	is.NoErr(err)
-	is.Equal(u.Outbox.LiveRows, int64(2000))
+	u := before
+	counted := func() bool {
+		return !u.Outbox.LastVacuum.IsZero() && !u.Outbox.LastAnalyze.IsZero() && u.Outbox.LiveRows > 0
+	}
+	for end := time.Now().Add(20 * time.Second); !counted() && time.Now().Before(end); { // PostgreSQL 14 counts later, bit by bit
+		u, err = queue.Outbox{}.Upkeep(t.Context(), db.Pool)
+		is.NoErr(err)
+	}
+	is.True(u.Outbox.LiveRows >= 2000 && u.Outbox.LiveRows <= 4000) // an estimate
 	is.Equal(u.Outbox.DeadRows, int64(0))
 	is.True(u.Outbox.TableBytes > 100_000 && u.Outbox.IndexBytes > 100_000)
 	is.True(u.Outbox.FrozenAge > 0)
 	for _, at := range []time.Time{u.Outbox.LastVacuum, u.Outbox.LastAnalyze} {
-		is.True(at.After(before.At) && at.Before(u.At))
+		is.True(at.After(before.At) && !at.After(u.At))
 	}
 	is.True(u.Outbox.Autovacuum)
 	is.True(u.DeadLetters != nil && !u.DeadLetters.Autovacuum && u.DeadLetters.LastVacuum.IsZero())
