@@ -39,4 +39,10 @@
 // order to rely on.
 //
 // Notifications only save time: without them the worker polls.
+//
+// # Watching
+//
+// A [Middleware] sees one call of a handler, an [Observer] what no handler sees,
+// and a [PublishHook] what is published. The modules contrib/prometheus and
+// contrib/otel are made of them.
 package queue

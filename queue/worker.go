@@ -112,8 +112,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer own.Close()
 
 	l := &postgres.Listener{}
+	watching := watch(w.set.observers, w.set.log)
+	defer watching.close()
 	engines := make([]*lease.Engine, len(groups))
 	for i, g := range groups {
+		g.witness = watching.of(g.table.String())
 		engines[i] = w.engine(g, postgres.NewStore(g.table, own), l)
 	}
 	listen, stopListening := context.WithCancel(context.WithoutCancel(ctx))
@@ -144,9 +147,10 @@ func (w *Worker) Run(ctx context.Context) error {
 // group is the subscriptions of one outbox. Outboxes are served apart, so that
 // a table that is missing stops no other.
 type group struct {
-	table  *postgres.Table
-	notify Notify // the first subscription's
-	subs   []configured
+	table   *postgres.Table
+	notify  Notify // the first subscription's
+	subs    []configured
+	witness *witness
 }
 
 func (w *Worker) byTable() []group {
@@ -168,18 +172,19 @@ func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease
 	queues := make([]lease.Queue, len(g.subs))
 	for i, sub := range g.subs {
 		p := newProcessor(sub, w.pool, w.set.log)
+		p.witness = g.witness
 		queues[i] = lease.Queue{
 			Name:        sub.queue.name,
 			Concurrency: sub.set.concurrency,
 			Batch:       1,
 			Ahead:       sub.set.ahead,
 			Lease:       sub.set.lease,
-			Process:     p.process,
+			Process:     g.witness.process(sub.queue.name, p.process),
 		}
 		switch {
 		case sub.form.batch != nil:
 			queues[i].Batch = sub.set.batchSize
-			queues[i].Process = p.processBatch
+			queues[i].Process = g.witness.process(sub.queue.name, p.processBatch)
 		case sub.form.batchTx != nil:
 			queues[i].Batch = sub.set.batchSize
 			queues[i].Process, queues[i].Hold = nil, p.hold
@@ -196,6 +201,9 @@ func (w *Worker) engine(g group, s *postgres.Store, l *postgres.Listener) *lease
 	}
 	if w.set.listen && g.notify == NotifySleeping {
 		c.Sleeper = postgres.Sleeper{Listener: l, Channel: g.table.Channel()}
+	}
+	if g.witness != nil {
+		c.Observer = g.witness
 	}
 	return lease.New(c)
 }
@@ -255,6 +263,7 @@ type workerSettings struct {
 	listen       bool
 	listenConfig *pgx.ConnConfig
 	background   []background
+	observers    []Observer
 	bad          error // of options that could not be made
 }
 
