@@ -16,9 +16,11 @@ import "time"
 // and called again for the next event. When the worker ends it waits up to 1 s
 // until the last events are told.
 //
-// Events may get more fields. They are about messages of one queue in one outbox;
-// Outbox is the quoted name of the table.
+// Events may get more fields. Outbox is the quoted name of a table.
 type Observer struct {
+	// Polled is told when the worker has looked for what no notification told of:
+	// at least every poll interval while it is idle.
+	Polled func(Polled)
 	// Fetched is told of each claim, those that found nothing included.
 	Fetched func(Fetched)
 	// Dispatched is told when messages are about to be handled.
@@ -69,6 +71,15 @@ const (
 	// failed.
 	Released Outcome = "released"
 )
+
+// Polled tells of one look at an outbox.
+type Polled struct {
+	Outbox string
+	// Took is the round trip.
+	Took time.Duration
+	// Err is what the database said; the look is tried again.
+	Err error
+}
 
 // Fetched tells of one claim.
 type Fetched struct {
@@ -171,6 +182,7 @@ type event interface {
 	tell(*Observer)
 }
 
+func (Polled) name() string             { return "polled" }
 func (Fetched) name() string            { return "fetched" }
 func (Dispatched) name() string         { return "dispatched" }
 func (Handled) name() string            { return "handled" }
@@ -181,6 +193,7 @@ func (DrainTimedOut) name() string      { return "drain_timed_out" }
 func (Listening) name() string          { return "listening" }
 func (Dropped) name() string            { return "dropped" }
 
+func (Polled) wanted(o *Observer) bool             { return o.Polled != nil }
 func (Fetched) wanted(o *Observer) bool            { return o.Fetched != nil }
 func (Dispatched) wanted(o *Observer) bool         { return o.Dispatched != nil }
 func (Handled) wanted(o *Observer) bool            { return o.Handled != nil }
@@ -191,6 +204,7 @@ func (DrainTimedOut) wanted(o *Observer) bool      { return o.DrainTimedOut != n
 func (Listening) wanted(o *Observer) bool          { return o.Listening != nil }
 func (Dropped) wanted(o *Observer) bool            { return o.Dropped != nil }
 
+func (e Polled) tell(o *Observer)             { o.Polled(e) }
 func (e Fetched) tell(o *Observer)            { o.Fetched(e) }
 func (e Dispatched) tell(o *Observer)         { o.Dispatched(e) }
 func (e Handled) tell(o *Observer)            { o.Handled(e) }

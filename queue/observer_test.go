@@ -72,6 +72,7 @@ type book struct {
 	dispatched  int
 	fetched     int
 	empty       int
+	polled      int
 	longest     time.Duration // of all lags
 	settled     int
 	lost        []queue.LeaseLost
@@ -100,6 +101,7 @@ func noting[E any](b *book, note func(E)) func(E) {
 
 func (b *book) observer() queue.Observer {
 	return queue.Observer{
+		Polled: noting(b, func(e queue.Polled) { b.polled++ }),
 		Fetched: noting(b, func(e queue.Fetched) {
 			b.fetched += e.Messages
 			if e.Messages == 0 && e.Err == nil {
@@ -209,6 +211,7 @@ func TestObserver_SeesWhatBecomesOfMessages(t *testing.T) {
 			settled := map[string]int{"each": 6, "batch": 6, "tx": 3, "batch tx": 0}
 			is.Equal(b.settled, settled[form]) // what no transaction settles, and no dead letter
 			is.Equal(b.listening, []bool{true, false})
+			is.Equal(b.polled > 0, form != "batch tx") // which polls by claims
 		})
 	}
 }

@@ -32,6 +32,11 @@ func (ws watchers) of(outbox string) *witness {
 	return &witness{watchers: ws, outbox: outbox}
 }
 
+// Polled implements lease.Observer.
+func (w *witness) Polled(took time.Duration, err error) {
+	w.tell(Polled{Outbox: w.outbox, Took: took, Err: err})
+}
+
 // Fetched implements lease.Observer.
 func (w *witness) Fetched(c store.Claim, rows []store.Claimed, took time.Duration, err error) {
 	if w == nil {

@@ -27,6 +27,7 @@ type Collector struct {
 	hook *queue.PublishHook
 	all  []prometheus.Collector
 
+	polls         *prometheus.CounterVec // outcome
 	fetches       *prometheus.CounterVec // queue, outcome
 	fetched       *prometheus.CounterVec // queue
 	fetchTook     *prometheus.HistogramVec
@@ -68,6 +69,7 @@ func New(opts ...Option) *Collector {
 	}
 	c.hook = &queue.PublishHook{Begin: c.publishing}
 	const q, outcome = "queue", "outcome"
+	c.polls = c.counters("polls_total", "Looks for what no notification told of.", outcome)
 	c.fetches = c.counters("fetches_total", "Claims, by whether they found messages (ok), none (empty), or failed (error).", q, outcome)
 	c.fetched = c.counters("fetched_messages_total", "Messages that were claimed.", q)
 	c.fetchTook = c.durations("fetch_duration_seconds", "Round trips of claims.", c.set.buckets, q)
@@ -95,6 +97,7 @@ func (c *Collector) Worker() queue.WorkerOption {
 	return queue.Options{
 		queue.Use(c.each), queue.UseBatch(c.batch),
 		queue.Observe(queue.Observer{
+			Polled:        func(e queue.Polled) { c.polls.WithLabelValues(outcomeOf(e.Err)).Inc() },
 			Fetched:       c.onFetched,
 			Dispatched:    func(e queue.Dispatched) { c.dispatched.WithLabelValues(e.Queue).Add(float64(e.Messages)) },
 			Handled:       c.onHandled,

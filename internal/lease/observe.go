@@ -10,6 +10,8 @@ import (
 // called from the engine's goroutines, concurrently: they return at once, do not
 // panic, and keep nothing of a slice.
 type Observer interface {
+	// Polled tells of a look at what is due.
+	Polled(took time.Duration, err error)
 	// Fetched tells of a claim that came back: with rows, with none, or with an
 	// error.
 	Fetched(c store.Claim, rows []store.Claimed, took time.Duration, err error)
@@ -27,6 +29,13 @@ type Observer interface {
 	DrainTimedOut(cancelled, left int)
 	// Listening tells whether notifications come, perhaps again and again.
 	Listening(yes bool)
+}
+
+// tellLook tells of a look that came back.
+func (p *pump) tellLook(took time.Duration, err error) {
+	if o := p.cfg.Observer; o != nil {
+		o.Polled(took, err)
+	}
 }
 
 // tellTrip tells of an exchange that came back.

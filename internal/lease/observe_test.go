@@ -33,6 +33,8 @@ func (s *spy) times(what string) int {
 	return s.heard[what]
 }
 
+func (s *spy) Polled(took time.Duration, err error) { s.note("polled %v %v", took, err) }
+
 func (s *spy) Fetched(c store.Claim, rows []store.Claimed, took time.Duration, err error) {
 	s.note("fetched %s %d %v %v", c.Queue, len(rows), took, err)
 }
@@ -71,6 +73,7 @@ func TestObserver_HearsOfClaimsAndWrites(t *testing.T) {
 		r.is.Equal(s.times("fetched q 3 1ms <nil>"), 1)
 		r.is.Equal(s.times("settled q 3 1ms <nil>"), 1)
 		r.is.True(s.times("fetched q 0 1ms <nil>") > 0)
+		r.is.Equal(s.times("polled 1ms <nil>"), 1)
 		r.is.Equal(s.times("listening true"), 1)
 		r.end()
 	})
@@ -85,6 +88,12 @@ func TestObserver_HearsOfFailuresOfTheStore(t *testing.T) {
 		r.fail(nil, nil)
 		pass(time.Minute)
 		r.is.Equal(s.times("settled q 1 0s <nil>"), 1)
+
+		r.fail(failing(look), nil)
+		pass(r.cfg.Poll)
+		r.is.True(s.times("polled 0s the store is broken") > 0)
+		r.fail(nil, nil)
+		pass(time.Minute)
 
 		r.fail(func(_ context.Context, c call) error {
 			if len(c.outcomes) > 0 {

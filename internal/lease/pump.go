@@ -221,6 +221,7 @@ func (p *pump) look(ctx context.Context) error {
 	}
 	now := time.Now()
 	seen, err := p.cfg.Store.Look(ctx, watches)
+	p.tellLook(time.Since(now), err)
 	if err != nil {
 		return err
 	}
