@@ -70,6 +70,8 @@ func New(opts ...Option) *Collector {
 	c.hook = &queue.PublishHook{Begin: c.publishing}
 	const q, outcome = "queue", "outcome"
 	c.polls = c.counters("polls_total", "Looks for what no notification told of.", outcome)
+	c.polls.WithLabelValues(ok)
+	c.polls.WithLabelValues(failed)
 	c.fetches = c.counters("fetches_total", "Claims, by whether they found messages (ok), none (empty), or failed (error).", q, outcome)
 	c.fetched = c.counters("fetched_messages_total", "Messages that were claimed.", q)
 	c.fetchTook = c.durations("fetch_duration_seconds", "Round trips of claims.", c.set.buckets, q)

@@ -1,6 +1,7 @@
 package prometheus_test
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"regexp"
@@ -47,11 +48,34 @@ func TestREADME_ListsEveryMetricWithItsType(t *testing.T) {
 	is.Equal(len(listed), len(want))
 }
 
+func TestDashboard_IsJSONWithAQueryInEachPanel(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	text, err := os.ReadFile("../../docs/grafana-letterbox.json")
+	is.NoErr(err)
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	is.NoErr(json.Unmarshal(text, &dashboard))
+	is.True(len(dashboard.Panels) > 5)
+	for _, p := range dashboard.Panels {
+		is.True(len(p.Targets) > 0)
+		for _, target := range p.Targets {
+			if !mention.MatchString(target.Expr) {
+				t.Errorf("panel %q asks for %q, which is no metric of ours", p.Title, target.Expr)
+			}
+		}
+	}
+}
+
 func TestDocs_NameOnlyMetricsThatThereAre(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	want := exported(t)
-	for _, file := range []string{"README.md"} {
+	for _, file := range []string{"README.md", "../../docs/monitoring.md", "../../docs/grafana-letterbox.json"} {
 		text, err := os.ReadFile(file)
 		is.NoErr(err)
 		names := mention.FindAllString(string(text), -1)
