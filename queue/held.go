@@ -36,12 +36,12 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	began := time.Now()
 	tx, err := p.pool.BeginTx(ctx, postgres.HeldTx(idle))
 	if err != nil {
-		p.witness.Fetched(c, nil, time.Since(began), err)
+		p.witness.Fetched(c, nil, time.Since(began), explain(p.table, err))
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
 	batch, err := p.table.Hold(ctx, tx, c)
-	p.witness.Fetched(c, batch.Messages, time.Since(began), err)
+	p.witness.Fetched(c, batch.Messages, time.Since(began), explain(p.table, err))
 	giveUp(ctx, tx, err)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err

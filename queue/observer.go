@@ -13,13 +13,15 @@ import "time"
 // goroutine takes events from a buffer of 4,096. While it is full, because a
 // function is slow or blocks, new events are dropped, counted and told as
 // [Dropped]; delivery waits for nobody. A function that panics is logged, once,
-// and called again for the next event. When the worker ends it waits up to 1 s
-// until the last events are told.
+// and called again for the next event. When [Worker.Run] ends it waits until the
+// last events are told, but no longer than 1 s.
 //
-// Events may get more fields. Outbox is the quoted name of a table.
+// Events may get more fields. Their slices must not be changed. Outbox is the
+// quoted name of a table.
 type Observer struct {
 	// Polled is told when the worker has looked for what no notification told of:
-	// at least every poll interval while it is idle.
+	// at least every poll interval while it is idle. Queues of [Queue.HandleBatchTx]
+	// are claimed from instead.
 	Polled func(Polled)
 	// Fetched is told of each claim, those that found nothing included.
 	Fetched func(Fetched)
@@ -39,7 +41,8 @@ type Observer struct {
 	DeadLetters func(DeadLettersWritten)
 	// DrainTimedOut is told when the grace period ended while handlers ran.
 	DrainTimedOut func(DrainTimedOut)
-	// Listening is told when notifications begin or cease to come in.
+	// Listening is told when notifications begin or cease to come in, as they do
+	// when the worker ends.
 	Listening func(Listening)
 	// Dropped is told how many events before the next one were dropped.
 	Dropped func(Dropped)

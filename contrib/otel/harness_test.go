@@ -116,7 +116,7 @@ func (l *lab) all(name string) (found []tracetest.SpanStub) {
 func attributes(list []attribute.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, kv := range list {
-		m[string(kv.Key)] = kv.Value.Emit()
+		m[string(kv.Key)] = kv.Value.String()
 	}
 	return m
 }

@@ -51,7 +51,8 @@ type Config struct {
 	// Sleeper, where not nil, is told when queues fall asleep, for notifications
 	// come only to those that do.
 	Sleeper Sleeper
-	// Explain turns an error of the store into one for people; may be nil.
+	// Explain turns an error of the store into one for people, and nil into nil;
+	// may be nil.
 	Explain func(error) error
 	// Observer, where not nil, is told what happens.
 	Observer Observer

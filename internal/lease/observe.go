@@ -8,7 +8,7 @@ import (
 
 // Observer is told what an engine does and no [Process] sees. Its methods are
 // called from the engine's goroutines, concurrently: they return at once, do not
-// panic, and keep nothing of a slice.
+// panic, and keep nothing of a slice. Errors are explained, or nil.
 type Observer interface {
 	// Polled tells of a look at what is due.
 	Polled(took time.Duration, err error)
@@ -34,7 +34,7 @@ type Observer interface {
 // tellLook tells of a look that came back.
 func (p *pump) tellLook(took time.Duration, err error) {
 	if o := p.cfg.Observer; o != nil {
-		o.Polled(took, err)
+		o.Polled(took, p.cfg.Explain(err))
 	}
 }
 
@@ -44,20 +44,20 @@ func (p *pump) tellTrip(t *trip, now time.Time) {
 	if o == nil {
 		return
 	}
-	took := now.Sub(t.sent)
+	took, err := now.Sub(t.sent), p.cfg.Explain(t.err)
 	settled := map[*lane]int{}
 	for _, en := range t.entries {
 		settled[en.hand.lane]++
 	}
 	for l, n := range settled {
-		o.Settled(l.Name, n, took, t.err)
+		o.Settled(l.Name, n, took, err)
 	}
 	for i, c := range t.claims {
 		var rows []store.Claimed
-		if t.err == nil {
+		if err == nil {
 			rows = t.done.Batches[i].Messages
 		}
-		o.Fetched(c, rows, took, t.err)
+		o.Fetched(c, rows, took, err)
 	}
 }
 
@@ -86,7 +86,7 @@ func (b *burier) tellBuried(batch []entry, moved []int64, took time.Duration, er
 		}
 	}
 	for l, list := range graves {
-		o.Buried(l.Name, list, took, err)
+		o.Buried(l.Name, list, took, b.cfg.Explain(err))
 	}
 }
 
