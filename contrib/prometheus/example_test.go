@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,20 +33,15 @@ func Example() {
 	registry := client.NewRegistry()
 	registry.MustRegister(metrics)
 
-	// In a service: one context for each request, or one for all.
-	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		_, err := orders.Publish(metrics.Publishing(ctx), tx, []byte("order 1"))
-		return err
-	})
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error { return PlaceOrder(ctx, tx, metrics) })
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	w, err := queue.NewWorker(pool, metrics.Worker(), queue.Logger(slog.New(slog.DiscardHandler)),
-		orders.Handle(func(context.Context, *queue.Delivery) error {
-			stop()
-			return nil
-		}))
+	w, err := NewWorker(pool, metrics, func(context.Context, *queue.Delivery) error {
+		stop()
+		return nil
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
