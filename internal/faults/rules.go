@@ -115,7 +115,9 @@ var rules = []rule{
 		SELECT format('message %s: run %s of %s began at %s, %s after its row had gone (claimed at %s; claim ended by %s at %s)',
 		              r.id, r.run, r.worker, r.started_at, r.started_at - e.at, r.claimed_at, r.ended, r.claim_ended_at)
 		FROM run AS r JOIN faults.event AS e ON e.id = r.id AND e.op = 'delete'
-		WHERE r.started_at > e.at`},
+		LEFT JOIN fate AS f ON f.id = r.id
+		WHERE r.started_at > e.at
+		  AND coalesce(f.queue, '') NOT IN ('faults.tx', 'faults.chain', 'faults.batch-tx') -- see the rule on their effects`},
 	{"only failures of handlers count as attempts", `
 		SELECT format('message %s: an attempt of %s was counted at %s, and no run of it had failed', e.id, e.actor, e.at)
 		FROM faults.event AS e
