@@ -80,24 +80,31 @@ func TestMigrate_IsPartOfTheTransactionItIsGiven(t *testing.T) {
 
 func TestMigrate_ByManyAtOnce(t *testing.T) {
 	t.Parallel()
-	is := is.New(t)
-	db := pgtest.New(t)
-	var wg sync.WaitGroup
-	errs, made := make([]error, 8), make([][]queue.Difference, 8)
-	for i := range errs {
-		o := queue.Outbox{}
-		if i%2 == 0 {
-			o.Schema = "public" // the same table
-		}
-		wg.Go(func() { made[i], errs[i] = o.Migrate(t.Context(), db.Pool) })
+	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			pool := pgtest.New(t).Connect(t, func(c *pgxpool.Config) {
+				c.ConnConfig.RuntimeParams["default_transaction_isolation"] = isolation
+			})
+			var wg sync.WaitGroup
+			errs, made := make([]error, 8), make([][]queue.Difference, 8)
+			for i := range errs {
+				o := queue.Outbox{}
+				if i%2 == 0 {
+					o.Schema = "public" // the same table
+				}
+				wg.Go(func() { made[i], errs[i] = o.Migrate(t.Context(), pool) })
+			}
+			wg.Wait()
+			all := 0
+			for i, err := range errs {
+				is.NoErr(err)
+				all += len(made[i])
+			}
+			is.Equal(all, 2) // one made both tables
+		})
 	}
-	wg.Wait()
-	all := 0
-	for i, err := range errs {
-		is.NoErr(err)
-		all += len(made[i])
-	}
-	is.Equal(all, 2) // one made both tables
 }
 
 // CREATE INDEX IF NOT EXISTS would wait for the writer, and hold up all that

@@ -65,7 +65,7 @@ func (o Outbox) Paused(ctx context.Context, db Reader) ([]Pause, error) {
 	}
 	all := make([]Pause, len(rows))
 	for i, r := range rows {
-		all[i] = Pause(r)
+		all[i] = Pause{Queue: r.Queue, Since: r.Since.UTC()}
 	}
 	return all, nil
 }

@@ -173,6 +173,7 @@ func rowsOfTies(t *testing.T, db queue.Reader, column string) []string {
 		  INSERT INTO outbox (queue, payload, next_attempt_at, acquired_at, acquired_token)
 		  SELECT 'q', convert_to(n::text, 'UTF8'), at, `+lease+`
 		  FROM (SELECT n, CASE n % 7 WHEN 0 THEN '-infinity' WHEN 6 THEN 'infinity'
+		                  WHEN 1 THEN '4714-11-24 00:00:00+00 BC' WHEN 5 THEN '294276-12-31 23:59:59.999999+00'
 		                  ELSE now() + make_interval(hours => n % 7 - 3) END::timestamptz AS at
 		        FROM generate_series(1, 100) AS n) AS v
 		  RETURNING id, payload, next_attempt_at)

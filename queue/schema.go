@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -28,19 +29,28 @@ func (o Outbox) Migrate(ctx context.Context, db Beginner) ([]Difference, error) 
 	if err != nil {
 		return nil, err
 	}
-	var made []postgres.Difference
+	made, err := migrate(ctx, db, t)
+	var other *SchemaError
+	if errors.As(err, &other) {
+		// Where transactions are repeatable read by default, this one did not see
+		// what somebody made while it waited for its turn. The next one does.
+		made, err = migrate(ctx, db, t)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("migrate %s: %w", t, err)
+	}
+	return differences(made), nil
+}
+
+func migrate(ctx context.Context, db Beginner, t *postgres.Table) (made []postgres.Difference, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		var now *postgres.Report
-		var err error
 		if made, now, err = t.Migrate(ctx, tx); err != nil {
 			return err
 		}
 		return schemaError(now.Differences)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", t, err)
-	}
-	return differences(made), nil
+	return made, err
 }
 
 // Create is [Outbox.Migrate] for those who do not ask what was done: it creates

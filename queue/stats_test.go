@@ -247,3 +247,50 @@ func TestStats_PausedQueuesSayIt(t *testing.T) {
 	is.True(!s.Queues[0].PausedSince.IsZero())
 	is.True(s.Queues[1].PausedSince.IsZero())
 }
+
+// The marks stand among the queues, by their name, but take nobody's place.
+func TestStats_MarksOfPausedQueuesDoNotCountAsQueues(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newOutbox(t)
+	_, err := queue.New("a").Pause(t.Context(), queue.Autocommit(db.Pool))
+	is.NoErr(err)
+	look := func(most int) (names []string, more bool) {
+		s, err := queue.Outbox{}.Stats(t.Context(), db.Pool, queue.StatsOptions{MaxQueues: most})
+		is.NoErr(err)
+		for _, q := range s.Queues {
+			names = append(names, q.Queue)
+		}
+		return names, s.MoreQueues
+	}
+	run(t, db.Pool, "INSERT INTO outbox (queue, payload) VALUES ('a', ''), ('b', '')")
+	names, more := look(2) // the marks come last
+	is.Equal(names, []string{"a", "b"})
+	is.True(!more)
+
+	run(t, db.Pool, "INSERT INTO outbox (queue, payload) VALUES ('z', '')")
+	names, more = look(2) // the marks stand where counting ends
+	is.Equal(names, []string{"a", "b"})
+	is.True(more)
+	names, more = look(3)
+	is.Equal(names, []string{"a", "b", "z"})
+	is.True(!more)
+}
+
+func TestPaused_TellsTimesInUTC(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newOutbox(t)
+	conn, err := db.Pool.Acquire(t.Context())
+	is.NoErr(err)
+	defer conn.Release()
+	_, err = conn.Exec(t.Context(), "SET TimeZone = 'Asia/Kolkata'")
+	is.NoErr(err)
+	_, err = orders.Pause(t.Context(), queue.Autocommit(conn))
+	is.NoErr(err)
+	all, err := queue.Outbox{}.Paused(t.Context(), conn)
+	is.NoErr(err)
+	is.Equal(len(all), 1)
+	is.Equal(all[0].Since.Location(), time.UTC)
+	is.True(time.Since(all[0].Since).Abs() < time.Minute)
+}

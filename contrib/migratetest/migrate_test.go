@@ -24,7 +24,7 @@ import (
 )
 
 // outbox has names that need their quotes, in the schema that the tools work in.
-var outbox = queue.Outbox{Table: "My outbox", DeadLetters: `d"l'q`}
+var outbox = queue.Outbox{Table: "My \\outbox${HOME}\\", DeadLetters: `d"l'q$$\`}
 
 // files writes all migrations for a tool, numbered as they are.
 func files(t *testing.T, o queue.Outbox, tool queue.MigrationTool) fs.FS {

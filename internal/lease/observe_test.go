@@ -123,6 +123,25 @@ func TestObserver_HearsOfEachLostLeaseOnce(t *testing.T) {
 			r.is.Equal(s.times("lost q true"), 0)
 		})
 	})
+	t.Run("when it ran out before its handler began", func(t *testing.T) {
+		observed(t, func(r *rig, s *spy) {
+			q := queueOf(ack)
+			q.Lease = time.Second
+			r.fail(nil, func(c call) error {
+				if c.op == exchange {
+					time.Sleep(2 * q.Lease) // the answer is late
+				}
+				return nil
+			})
+			r.publish(drafts(1)...)
+			r.start(q)
+			r.fail(nil, nil)
+			pass(5 * q.Lease)
+			r.is.Equal(s.times("lost q false"), 1)
+			pass(time.Minute)
+			r.end()
+		})
+	})
 	t.Run("when its outcome is written", func(t *testing.T) {
 		observed(t, func(r *rig, s *spy) {
 			r.publish(drafts(1)...)

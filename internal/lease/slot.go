@@ -59,6 +59,7 @@ func (e *Engine) process(ctx context.Context, l *lane, work []*hand) {
 	work, lost, late := e.hands.begin(work, time.Now(), cancel)
 	for _, h := range late {
 		e.log.Warn("lease ran out before the handler began", slog.String("queue", l.Name), slog.Int64("message_id", h.ID))
+		e.tellLost(h, false)
 	}
 	for _, h := range lost {
 		e.ledger.add(entry{hand: h}) // nothing to write

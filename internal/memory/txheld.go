@@ -51,9 +51,11 @@ func (v *View) Hold(ctx context.Context, c store.Claim) (batch store.Batch, err 
 			return false
 		}
 		var rows []*row
-		if c.ExpiredAfter > 0 {
+		switch {
+		case !v.pausedSince(c.Queue).IsZero():
+		case c.ExpiredAfter > 0:
 			rows = v.s.expired(q, c, v.tx.now)
-		} else {
+		default:
 			rows = v.s.due(q, c, v.tx.now)
 		}
 		for _, r := range rows {

@@ -118,9 +118,10 @@ SELECT json_agg(` + timerFieldsSQL + ` ORDER BY page.at, page.id)::text,
 
 const pageRowsSQL = `FROM page JOIN {outbox} AS o ON o.id = page.id`
 
-// timeText writes a time as [PeekPlace] has it.
+// timeText writes a time as [PeekPlace] has it. The epoch of an interval is exact,
+// that of a time is not in the last thirty years that there are.
 func timeText(at string) string {
-	return `CASE WHEN isfinite(` + at + `) THEN (extract(epoch FROM ` + at + `) * 1000000)::bigint::text
+	return `CASE WHEN isfinite(` + at + `) THEN (extract(epoch FROM ` + at + ` - '2000-01-01 00:00:00+00') * 1000000)::bigint::text
               WHEN ` + at + ` > now() THEN 'infinity' WHEN ` + at + ` < now() THEN '-infinity' END`
 }
 

@@ -1,16 +1,17 @@
 package postgres
 
 import (
-	"fmt"
 	"math"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // PeekPlace is where a page ends. The zero place is before all.
 type PeekPlace struct {
-	// At is a time in microseconds since 1970, or "infinity" or "-infinity".
+	// At is a time in microseconds since 2000, as PostgreSQL counts: since 1970 its
+	// last thirty years do not fit. Or it is "infinity" or "-infinity".
 	At string
 	ID int64
 	// Tie says that it is within a large tie, which is read from Pivot on and then,
@@ -22,8 +23,11 @@ type PeekPlace struct {
 const (
 	// lastID is behind all messages of a time.
 	lastID = math.MaxInt64
-	// firstMicros is the first time that PostgreSQL has.
-	firstMicros = -210866803200000000
+	// placesFrom is 2000 in seconds since 1970.
+	placesFrom = 946684800
+	// firstMicros and lastMicros are the first and the last time that PostgreSQL has.
+	firstMicros = -211813488000000000
+	lastMicros  = 9223371331199999999
 )
 
 // String is the place as text for people's hands.
@@ -55,7 +59,7 @@ func ParsePeekPlace(text string) (p PeekPlace, ok bool) {
 // inRange says that PostgreSQL has such a time.
 func (p PeekPlace) inRange() bool {
 	us, err := strconv.ParseInt(p.At, 10, 64)
-	return err != nil && strings.HasSuffix(p.At, "infinity") || err == nil && us >= firstMicros && us < math.MaxInt64
+	return err != nil && strings.HasSuffix(p.At, "infinity") || err == nil && us >= firstMicros && us <= lastMicros
 }
 
 // from is where a walk begins: at a time, behind an id.
@@ -69,6 +73,9 @@ func (p PeekPlace) from() (at string, id int64) {
 		return PeekPlace{At: strconv.FormatInt(firstMicros, 10)}.time(), math.MinInt64
 	}
 	us, _ := strconv.ParseInt(p.At, 10, 64)
+	if us == lastMicros {
+		return "infinity", math.MinInt64
+	}
 	return PeekPlace{At: strconv.FormatInt(us+1, 10)}.time(), math.MinInt64
 }
 
@@ -78,9 +85,5 @@ func (p PeekPlace) time() string {
 	if err != nil {
 		return p.At
 	}
-	at := fromMicros(&us)
-	if year := at.Year(); year < 1 {
-		return fmt.Sprintf("%04d-%s BC", 1-year, at.Format("01-02 15:04:05.999999+00"))
-	}
-	return timestamp(at)
+	return timestamp(time.Unix(placesFrom+us/1_000_000, us%1_000_000*1000))
 }

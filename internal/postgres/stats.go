@@ -77,7 +77,8 @@ func (t *Table) Readable(ctx context.Context, db Rower) (exists, may bool, err e
 
 // statsSQL finds the queues by going from one name to the next on three indexes,
 // however many rows lie between, one more than are wanted; or takes those it is
-// given ($1). Then it counts up to a limit in each.
+// given ($1). Then it counts up to a limit in each. What the marks of paused queues
+// are under is gone by, and is not one of them.
 //
 // due and leased are counted off the indexes alone. No index knows of attempts, so
 // what waits for a retry and what never failed are told apart in one walk over
@@ -91,15 +92,15 @@ WITH RECURSIVE found (queue, n) AS (
   UNION ALL
   SELECT LEAST((SELECT min(o.queue) FROM {outbox} AS o WHERE o.acquired_token IS NULL AND o.queue > f.queue),
                (SELECT min(o.queue) FROM {outbox} AS o WHERE o.acquired_token IS NOT NULL AND o.queue > f.queue),
-               {next dead}), f.n + 1
-  FROM found AS f WHERE f.queue IS NOT NULL AND f.n <= $2::int
+               {next dead}), f.n + (f.queue <> ` + pausedMark + `)::int
+  FROM found AS f WHERE f.queue IS NOT NULL AND (f.n <= $2::int OR f.queue = ` + pausedMark + `)
 ), name AS (
   SELECT f.queue, f.n AS ord FROM found AS f WHERE f.queue <> ` + pausedMark + ` AND f.n <= $2::int
   UNION ALL
   SELECT q.queue, q.ord FROM jsonb_array_elements_text($1::text::jsonb) WITH ORDINALITY AS q(queue, ord)
 )
 SELECT ` + micros("statement_timestamp()") + `,
-       EXISTS (SELECT FROM found AS f WHERE f.queue IS NOT NULL AND f.n > $2::int),
+       EXISTS (SELECT FROM found AS f WHERE f.queue <> ` + pausedMark + ` AND f.n > $2::int),
        pg_stat_get_tuples_inserted({outbox_regclass}::regclass),
        pg_stat_get_tuples_deleted({outbox_regclass}::regclass),
        {buried},

@@ -280,3 +280,40 @@ func TestWorker_WhoHasLostTheLeaseCommitsNothing(t *testing.T) {
 		is.Equal(texts(queuetest.Published(t, box, mails)), []string{"in time"})
 	})
 }
+
+func TestWorker_RestsOnAPausedQueue(t *testing.T) {
+	t.Parallel()
+	var j journal
+	forms := map[string]queue.Subscription{
+		"HandleTx": orders.HandleTx(func(_ context.Context, _ pgx.Tx, d *queue.Delivery) error {
+			j.add("%s", d.Payload)
+			return nil
+		}),
+		"HandleBatchTx": orders.HandleBatchTx(func(_ context.Context, _ pgx.Tx, batch []*queue.Delivery) []error {
+			for _, d := range batch {
+				j.add("%s", d.Payload)
+			}
+			return make([]error, len(batch))
+		}),
+	}
+	for name, form := range forms {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				is := is.New(t)
+				box := queuetest.New(t)
+				start(t, box, form)
+				_, err := orders.Pause(t.Context(), queue.Autocommit(box))
+				is.NoErr(err)
+				_, err = orders.Publish(t.Context(), queue.Autocommit(box), []byte("1"))
+				is.NoErr(err)
+				sleep(time.Hour)
+				is.Equal(len(j.take()), 0)
+
+				_, err = orders.Resume(t.Context(), queue.Autocommit(box))
+				is.NoErr(err)
+				synctest.Wait()
+				is.Equal(j.take(), []string{"1"})
+			})
+		})
+	}
+}
