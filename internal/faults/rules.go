@@ -117,7 +117,7 @@ var rules = []rule{
 		FROM run AS r JOIN faults.event AS e ON e.id = r.id AND e.op = 'delete'
 		LEFT JOIN fate AS f ON f.id = r.id
 		WHERE r.started_at > e.at
-		  AND coalesce(f.queue, '') NOT IN ('faults.tx', 'faults.chain', 'faults.batch-tx') -- see the rule on their effects`},
+		  AND coalesce(f.queue, '') NOT IN ('faults.tx', 'faults.chain', 'faults.batch-tx')`}, // see the rule on their effects
 	{"only failures of handlers count as attempts", `
 		SELECT format('message %s: an attempt of %s was counted at %s, and no run of it had failed', e.id, e.actor, e.at)
 		FROM faults.event AS e
