@@ -1,0 +1,42 @@
+package main
+
+import (
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// bar shows how far long work is, on a terminal; elsewhere it is nil, and shows nothing.
+type bar struct{ on *progressbar.ProgressBar }
+
+// progress begins a bar on standard error. A total below zero is not known: then it only counts.
+func (t *tool) progress(total int64, what string) *bar {
+	if !terminal(t.errs) {
+		return nil
+	}
+	return &bar{progressbar.NewOptions64(total,
+		progressbar.OptionSetWriter(t.errs),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(),
+		progressbar.OptionShowIts(),
+		progressbar.OptionSetWidth(30),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionUseANSICodes(false),
+	)}
+}
+
+// to says how much is done.
+func (b *bar) to(done int64) {
+	if b != nil {
+		_ = b.on.Set64(done) // a terminal that is gone is no reason to stop
+	}
+}
+
+// end takes the bar off the screen.
+func (b *bar) end() {
+	if b != nil {
+		_ = b.on.Clear()
+		_ = b.on.Exit()
+	}
+}
