@@ -6,43 +6,11 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/matryer/is"
 )
 
 const root = "../.."
-
-func TestReadme_ShowsCodeThatCompiles(t *testing.T) {
-	t.Parallel()
-	is := is.New(t)
-	// A comment, unseen on the page, says where a block comes from: "<!-- file.go: Name, Name -->".
-	from := regexp.MustCompile(`^<!-- (\S+\.go): (.+) -->$`)
-	lines := strings.Split(page(t), "\n")
-	blocks := 0
-	for i, line := range lines {
-		if line != "```go" {
-			continue
-		}
-		blocks++
-		source := from.FindStringSubmatch(lines[i-1])
-		if source == nil {
-			t.Errorf("README.md:%d: a Go block without a comment before it that names its source", i+1)
-			continue
-		}
-		block, _, _ := strings.Cut(strings.Join(lines[i+1:], "\n"), "\n```")
-		var want []string
-		for name := range strings.SplitSeq(source[2], ", ") {
-			want = append(want, declaration(t, source[1], name))
-		}
-		if got := strings.Join(want, "\n\n"); block != got {
-			t.Errorf("README.md:%d differs from %s; it should be\n%s", i+1, source[1], got)
-		}
-	}
-	is.True(blocks >= 5)
-}
 
 func TestReadme_ListsEveryOption(t *testing.T) {
 	t.Parallel()
@@ -74,52 +42,6 @@ func page(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// declaration is the source of what a file declares under a name, with its comment.
-func declaration(t *testing.T, file, name string) string {
-	t.Helper()
-	path := filepath.Join(root, filepath.FromSlash(file))
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := token.NewFileSet()
-	parsed, err := parser.ParseFile(files, path, text, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range parsed.Decls {
-		if doc, ok := declares(d, name); ok {
-			from := d.Pos()
-			if doc != nil {
-				from = doc.Pos()
-			}
-			return string(text[files.Position(from).Offset:files.Position(d.End()).Offset])
-		}
-	}
-	t.Fatalf("%s declares no %s", file, name)
-	return ""
-}
-
-func declares(d ast.Decl, name string) (doc *ast.CommentGroup, ok bool) {
-	switch d := d.(type) {
-	case *ast.FuncDecl:
-		return d.Doc, d.Name.Name == name
-	case *ast.GenDecl:
-		for _, s := range d.Specs {
-			switch s := s.(type) {
-			case *ast.TypeSpec:
-				ok = ok || s.Name.Name == name
-			case *ast.ValueSpec:
-				for _, n := range s.Names {
-					ok = ok || n.Name == name
-				}
-			}
-		}
-		return d.Doc, ok
-	}
-	return nil, false
 }
 
 // declarations are those of all files of a folder but its tests.

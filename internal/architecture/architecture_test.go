@@ -72,6 +72,7 @@ var layers = []layer{
 	{name: "queue/queuetest", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx}},
 	{name: "typed/typedtest", ours: []string{"queue/queuetest", "typed"}},
 	{name: "internal/architecture"},
+	{name: "internal/docs"},
 
 	// What users write, and so nothing internal but the server to run on.
 	{
@@ -86,7 +87,7 @@ var layers = []layer{
 
 // outside are the packages that no user of the library compiles in.
 var outside = []string{
-	"examples/...", "internal/architecture", "internal/pgtest", "internal/pgtest/...", "internal/store/storetest",
+	"examples/...", "internal/architecture", "internal/docs", "internal/pgtest", "internal/pgtest/...", "internal/store/storetest",
 	"queue/queuetest", "typed/typedtest",
 }
 

@@ -78,12 +78,17 @@ func (hs *hands) outlived(rows []store.Claimed) (lost []*hand) {
 }
 
 // begin marks the work as running under cancel. It parts what still holds its
-// lease from what has lost it.
-func (hs *hands) begin(work []*hand, cancel context.CancelCauseFunc) (kept, lost []*hand) {
+// lease from what has lost it. late are those of the lost that ran out unseen: the
+// answer to the claim was that late, or this process was stopped meanwhile.
+func (hs *hands) begin(work []*hand, now time.Time, cancel context.CancelCauseFunc) (kept, lost, late []*hand) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	kept = work[:0]
 	for _, h := range work {
+		if !h.lost && now.Sub(h.renewed) >= h.lane.Lease {
+			h.lost = true
+			late = append(late, h)
+		}
 		if h.lost {
 			h.settled = true
 			lost = append(lost, h)
@@ -92,7 +97,7 @@ func (hs *hands) begin(work []*hand, cancel context.CancelCauseFunc) (kept, lost
 		h.cancel = cancel
 		kept = append(kept, h)
 	}
-	return kept, lost
+	return kept, lost, late
 }
 
 // settle marks a message as decided: from here on the keeper no longer judges

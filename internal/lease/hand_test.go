@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,7 +33,7 @@ func TestHands_LoseWhatAnExtensionDidNotFindUnlessItIsDecided(t *testing.T) {
 	now = now.Add(l.Lease / renewAfter)
 
 	ctx, cancel := context.WithCancelCause(t.Context())
-	kept, gone := hs.begin(all[1:3], cancel)
+	kept, gone, _ := hs.begin(all[1:3], now, cancel)
 	is.Equal(len(kept), 2)
 	is.Equal(len(gone), 0)
 	is.Equal(len(hs.running()), 2)
@@ -44,7 +45,8 @@ func TestHands_LoseWhatAnExtensionDidNotFindUnlessItIsDecided(t *testing.T) {
 	is.True(errors.Is(context.Cause(ctx), ErrLost))
 	is.True(hs.settle(all[2]))
 
-	kept, gone = hs.begin(all[3:], cancel) // lost before it began
+	kept, gone, late := hs.begin(all[3:], now, cancel) // lost before it began
+	is.Equal(len(late), 0)
 	is.Equal(len(kept), 0)
 	is.Equal(gone, all[3:])
 	old, _ = hs.old(now)
@@ -69,6 +71,23 @@ func TestHands_AnExtensionCountsFromWhenItWasAsked(t *testing.T) {
 	is.Equal(len(hs.overdue(all, asked.Add(l.Lease))), 0) // said once
 }
 
+func TestHands_NothingBeginsOnceItsLeaseIsOver(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	hs := newHands()
+	l := newLane(Queue{Name: "q", Concurrency: 1, Batch: 2, Lease: time.Minute})
+	start := time.Now()
+	all := hs.take(l, []store.Claimed{claimed(1), claimed(2)}, start)
+	hs.renewed(all[1:], []int64{2}, start.Add(time.Second))
+
+	kept, lost, late := hs.begin(slices.Clone(all), start.Add(l.Lease), func(error) {})
+	is.Equal(kept, all[1:])
+	is.Equal(lost, all[:1])
+	is.Equal(late, all[:1])
+	is.True(hs.settle(all[0]))
+	is.Equal(len(hs.overdue(all[:1], start.Add(time.Hour))), 0) // said once
+}
+
 func TestHands_AnExpiredLeaseOfOursThatWasClaimedAgainIsLost(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
@@ -76,7 +95,7 @@ func TestHands_AnExpiredLeaseOfOursThatWasClaimedAgainIsLost(t *testing.T) {
 	l := newLane(Queue{Name: "q", Concurrency: 1, Batch: 1, Lease: time.Minute})
 	first := hs.take(l, []store.Claimed{claimed(1), claimed(2), claimed(3)}, time.Now())
 	ctx, cancel := context.WithCancelCause(t.Context())
-	hs.begin(first[:1], cancel)
+	hs.begin(first[:1], time.Now(), cancel)
 	hs.settle(first[1])
 
 	is.Equal(hs.outlived([]store.Claimed{claimed(1), claimed(2), claimed(4)}), first[:1])

@@ -200,3 +200,33 @@ func TestKeeper_WorkEndsWhenItsOwnEngineTakesTheRowOver(t *testing.T) {
 		r.end()
 	})
 }
+
+// An answer may come later than the lease that it brings, and a process may be
+// stopped between the claim and the handler.
+func TestKeeper_AClaimThatIsAnsweredTooLateIsNotBegun(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var begun []time.Duration // since the claim, by the store's clock
+		q := queueOf(one(func(_ context.Context, m store.Claimed) store.Outcome {
+			begun = append(begun, r.Now().Sub(m.ClaimedAt))
+			return store.Outcome{Kind: store.Ack}
+		}))
+		q.Lease = 5 * time.Second
+		r.fail(nil, func(c call) error {
+			if c.op == exchange && len(c.claims) > 0 {
+				time.Sleep(q.Lease)
+			}
+			return nil
+		})
+		r.publish(drafts(1)...)
+		r.start(q)
+		pass(q.Lease + time.Second)
+		r.is.Equal(len(begun), 0)
+
+		r.fail(nil, nil)
+		pass(3 * q.Lease)
+		r.is.Equal(len(begun), 1) // taken over once the lease was over
+		r.is.True(begun[0] < q.Lease)
+		r.is.Equal(len(r.Rows()), 0)
+		r.end()
+	})
+}

@@ -56,7 +56,10 @@ func (l *lane) more() (*hand, bool) {
 func (e *Engine) process(ctx context.Context, l *lane, work []*hand) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	work, lost := e.hands.begin(work, cancel)
+	work, lost, late := e.hands.begin(work, time.Now(), cancel)
+	for _, h := range late {
+		e.log.Warn("lease ran out before the handler began", slog.String("queue", l.Name), slog.Int64("message_id", h.ID))
+	}
 	for _, h := range lost {
 		e.ledger.add(entry{hand: h}) // nothing to write
 	}
