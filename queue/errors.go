@@ -56,11 +56,15 @@ func explain(t *postgres.Table, err error) error {
 	case err == nil:
 		return nil
 	case postgres.IsMissingTable(err):
-		return fmt.Errorf("%w: create %s with Outbox.Create, or run the statements of Outbox.SQL with a migration tool (the search_path must find it): %w",
-			ErrNoTable, t, err)
+		return fmt.Errorf("%w: %w", noTable(t), err)
 	case postgres.IsDenied(err):
 		return fmt.Errorf("the role may not do this on %s: a publisher needs INSERT and SELECT, timers UPDATE and DELETE too, a worker SELECT, UPDATE and DELETE, and INSERT and SELECT on %s (see docs/security.md): %w",
 			t, t.Names().DeadLetters, err)
 	}
 	return err
+}
+
+// noTable says that the table is missing, and what to do.
+func noTable(t *postgres.Table) error {
+	return fmt.Errorf("%w: create %s with Outbox.Create, or run the statements of Outbox.SQL with a migration tool (the search_path must find it)", ErrNoTable, t)
 }

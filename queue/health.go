@@ -44,20 +44,20 @@ func (o Outbox) Ping(ctx context.Context, db Pinger) error {
 	return nil
 }
 
-// State is what a worker is at.
-type State string
+// WorkerState is what a worker is at.
+type WorkerState string
 
 // States of a worker.
 const (
-	NotStarted State = "not started"
-	Running    State = "running"
-	Draining   State = "draining" // it claims nothing more, and finishes what it has
-	Stopped    State = "stopped"  // Run has returned
+	NotStarted WorkerState = "not started"
+	Running    WorkerState = "running"
+	Draining   WorkerState = "draining" // it claims nothing more, and finishes what it has
+	Stopped    WorkerState = "stopped"  // Run has returned
 )
 
 // Health is how a worker fares; see [Worker.Health].
 type Health struct {
-	State State
+	State WorkerState
 	// Queues has one for each subscription.
 	Queues []QueueHealth
 }

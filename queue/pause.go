@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -49,12 +47,6 @@ func (q Queue) mark(ctx context.Context, tx Tx, what string,
 type Pause struct {
 	Queue string
 	Since time.Time
-}
-
-// Reader is what an outbox is looked at on: a *pgxpool.Pool, a *pgx.Conn, or any
-// [Tx], whose own changes are then seen too.
-type Reader interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // Paused lists the queues that are paused, by name.

@@ -132,7 +132,7 @@ func literal(s string) string {
 
 // place is what a statement leaves to be filled in: a table, or how the workers of
 // a queue are told, {tell:expression of the queue's name}.
-var place = regexp.MustCompile(`\{(outbox|dlq|outbox_regclass|tell:[^}]*)\}`)
+var place = regexp.MustCompile(`\{(outbox|dlq|outbox_regclass|dlq_regclass|tell:[^}]*)\}`)
 
 // statements are built once a table.
 type statements struct {
@@ -145,6 +145,7 @@ type statements struct {
 	look, ping                           string
 	letters                              letterStatements
 	timers                               timerStatements
+	stats                                statStatements
 }
 
 func (t *Table) statements() statements {
@@ -152,6 +153,7 @@ func (t *Table) statements() statements {
 		"{outbox}":          t.outbox(),
 		"{dlq}":             t.deadLetters(),
 		"{outbox_regclass}": literal(t.outbox()),
+		"{dlq_regclass}":    literal(t.deadLetters()),
 	}
 	// In one pass: what is filled in is never looked at for places, for a table may be called like one.
 	fill := func(sql string) string {
@@ -187,5 +189,6 @@ func (t *Table) statements() statements {
 		holdAgain:    fill(holdAgainSQL),
 		letters:      fillLetters(fill),
 		timers:       fillTimers(fill),
+		stats:        fillStats(fill),
 	}
 }
