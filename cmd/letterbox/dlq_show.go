@@ -68,7 +68,9 @@ func (t *tool) showLetter(l dlq.Letter) {
 func (t *tool) fields(all [][2]string) {
 	width := 0
 	for _, f := range all {
-		width = max(width, len(f[0]))
+		if f[1] != "" {
+			width = max(width, len(f[0]))
+		}
 	}
 	for _, f := range all {
 		if f[1] != "" {

@@ -28,7 +28,7 @@ func TestDeadList(t *testing.T) {
 	db := failed(t)
 	is.Equal(letterbox(t, db, "dlq", "list", "--failed-before", "2021-01-01").out, `LETTER  FAILED                QUEUE    REASON          DELIVERIES  ERROR
      3  2020-01-03 00:00:00Z  parcels  decode_error             1  not JSON
-     2  2020-01-02 00:00:00Z  orders   rejected                 1  `+`
+     2  2020-01-02 00:00:00Z  orders   rejected                 1
      1  2020-01-01 00:05:00Z  orders   retry_terminal          10  no stock:   none
 `)
 	ids := func(args ...string) (all []int64) {
@@ -59,7 +59,7 @@ func TestDeadList_SaysThatThereAreNone(t *testing.T) {
 	db := failed(t)
 	letterbox(t, db, "dlq", "list", "--queue", "parcels", "--reason", "rejected").wants(t, 1, "", "no dead letter matches")
 	letterbox(t, db, "dlq", "list", "--count", "--id", "99", "--json").wants(t, 1, "", "no dead letter matches")
-	letterbox(t, db, "dlq", "list", "--queue", "odrers").wants(t, 1, "", "no dead letter matches")
+	letterbox(t, db, "dlq", "list", "--queue", "odrers").wants(t, 1, "", `queue "odrers" is empty or not known`)
 	letterbox(t, made(t), "dlq", "list").wants(t, 0, "", "there are no dead letters")
 	db = made(t)
 	exec1(t, db, `DROP TABLE outbox_dlq`)
@@ -112,7 +112,7 @@ func TestDeadWork_ChangesNothingWithoutYes(t *testing.T) {
 	for _, verb := range []string{"replay", "purge"} {
 		letterbox(t, db, "dlq", verb, "--queue", "orders").wants(t, 0, "orders  rejected              1", "2 dead letters would be "+verb+"d\nnothing was changed: --yes does it")
 		letterbox(t, db, "dlq", verb, "--all", "--limit", "3", "--json").wants(t, 0, `{"dry_run":true,"matched":3,`, "nothing was changed")
-		letterbox(t, db, "dlq", verb, "--queue", "odrers", "--yes").wants(t, 1, "", "no dead letter matches")
+		letterbox(t, db, "dlq", verb, "--queue", "odrers", "--yes").wants(t, 1, "", `queue "odrers" is empty or not known`)
 		letterbox(t, db, "dlq", verb, "--reason", "odd", "--yes").wants(t, 1, "", "no dead letter matches")
 	}
 	is.Equal(ask[int](t, db, `SELECT count(*) FROM outbox_dlq`), 4)

@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/letterbox-go/letterbox/dlq"
 	"github.com/letterbox-go/letterbox/queue"
+	"github.com/letterbox-go/letterbox/timers"
 )
 
 func main() {
@@ -83,6 +85,8 @@ func exitCode(ctx context.Context, t *tool, err error) int {
 	case ctx.Err() != nil:
 		return exitInterrupted
 	case !t.began || errors.As(err, &usage): // what cobra refuses never begins
+		return exitUsage
+	case errors.Is(err, queue.ErrInvalid), errors.Is(err, dlq.ErrInvalid), errors.Is(err, timers.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, errNotInOrder):
 		return exitNotInOrder

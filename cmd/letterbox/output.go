@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,8 +25,8 @@ func (t *tool) note(format string, args ...any) {
 
 // table writes rows under their headings, aligned. A heading that begins with > is of a column of numbers.
 func table(w io.Writer, headings []string, rows [][]string) error {
-	out := bufio.NewWriter(w)
-	tab := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var out bytes.Buffer
+	tab := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	widths := make([]int, len(headings))
 	for _, row := range append([][]string{headings}, rows...) {
 		for i, cell := range row {
@@ -50,7 +50,12 @@ func table(w io.Writer, headings []string, rows [][]string) error {
 	if err := tab.Flush(); err != nil {
 		return err
 	}
-	return out.Flush()
+	for line := range strings.Lines(out.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printer writes objects of JSON, one a line, for programs.

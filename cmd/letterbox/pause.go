@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -16,8 +17,8 @@ func newPause(t *tool) *cobra.Command {
 		Long: `pause stops the delivery of a queue, by every worker, until 'letterbox resume'. Publishing and timers go on, and their messages
 wait. What a worker has claimed before is still handled. It is kept in the table, and so over restarts.
 
-A queue that holds nothing yet can be paused; a name that holds nothing is said, since it may be a typing error. A queue that
-is paused already stays so, and the exit code is 0.`,
+A queue that holds nothing can be paused, which is said, since the name may be a typing error. A queue that is paused already stays
+so, and the exit code is 0.`,
 		Example: `  letterbox pause orders.placed
   letterbox pause orders.placed --json`,
 	}, queue.Queue.Pause, "paused", "was paused already")
@@ -27,8 +28,8 @@ func newResume(t *tool) *cobra.Command {
 	return t.newMark(&cobra.Command{
 		Use:   "resume QUEUE",
 		Short: "Go on with the delivery of a queue",
-		Long: `resume undoes 'letterbox pause', and wakes the workers. A queue that is not paused stays so; where there is no queue of that
-name at all, the exit code is 1.`,
+		Long: `resume undoes 'letterbox pause', and wakes the workers. A queue that is not paused stays as it is; where nothing
+is in it either, the exit code is 1, since the name may be a typing error.`,
 		Example: `  letterbox resume orders.placed
   letterbox resume orders.placed --json`,
 	}, queue.Queue.Resume, "resumed", "was not paused")
@@ -43,11 +44,23 @@ func (t *tool) newMark(c *cobra.Command, mark func(queue.Queue, context.Context,
 		if err != nil {
 			return err
 		}
-		var changed bool
+		var (
+			changed bool
+			strange unknownQueue
+		)
 		err = t.change(c.Context(), func(ctx context.Context, tx pgx.Tx) error {
+			if err := t.known(ctx, tx, q.Name()); err != nil && !errors.As(err, &strange) {
+				return err
+			}
 			changed, err = mark(q, ctx, tx)
 			return err
 		})
+		if err == nil && strange != "" {
+			if !changed {
+				return strange
+			}
+			t.note("%v", strange)
+		}
 		switch {
 		case err != nil:
 			return err

@@ -106,4 +106,7 @@ func TestPause_AndResume(t *testing.T) {
 	is.Equal(letterbox(t, db, "pause", "q", "--json").out, `{"queue":"q","changed":false}`+"\n")
 	is.Equal(letterbox(t, db, "resume", "q", "--json").out, `{"queue":"q","changed":true}`+"\n")
 	is.Equal(letterbox(t, db, "resume", "q").out, "queue \"q\" was not paused\n")
+	letterbox(t, db, "resume", "z").wants(t, 1, "", `queue "z" is empty or not known`)
+	letterbox(t, db, "pause", "z").wants(t, 0, `paused queue "z"`, `queue "z" is empty or not known`)
+	letterbox(t, db, "resume", "z").wants(t, 0, `resumed queue "z"`, "")
 }

@@ -28,8 +28,8 @@ not with --no-color or where NO_COLOR is set.`
 // newRoot is the command line. Nothing is read or opened before a command runs.
 func newRoot(t *tool) *cobra.Command {
 	root := group("letterbox", "Look after a Letterbox outbox", rootHelp,
-		newMigrate(t), newValidate(t),
-		newPublish(t), newTimers(t), newDeadLetters(t), newPause(t), newResume(t),
+		newMigrate(t), newValidate(t), newDoctor(t), newStatus(t), newPeek(t),
+		newPublish(t), newTimers(t), newDeadLetters(t), newPause(t), newResume(t), newBench(t),
 	)
 	root.Example = `  export DATABASE_URL=postgres://app@localhost/shop
   letterbox migrate up

@@ -107,6 +107,11 @@ func (t *tool) listTimers(ctx context.Context, pool *pgxpool.Pool, f timers.Filt
 
 // nothing is the error of a filter that matches nothing.
 func (t *tool) nothing(ctx context.Context, pool *pgxpool.Pool, what, queueName string) error {
+	if queueName != "" {
+		if err := t.known(ctx, pool, queueName); err != nil {
+			return err
+		}
+	}
 	return fmt.Errorf("no %s matches", what)
 }
 

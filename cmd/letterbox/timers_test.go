@@ -49,7 +49,7 @@ func TestTimersList_SaysThatThereAreNone(t *testing.T) {
 	t.Parallel()
 	db := clocks(t)
 	letterbox(t, db, "timers", "list", "--queue", "plain").wants(t, 1, "", "no timer matches")
-	letterbox(t, db, "timers", "list", "--queue", "remainders").wants(t, 1, "", "no timer matches")
+	letterbox(t, db, "timers", "list", "--queue", "remainders").wants(t, 1, "", `queue "remainders" is empty or not known`)
 	letterbox(t, db, "timers", "list", "--prefix", "z").wants(t, 1, "", "no timer matches")
 	letterbox(t, made(t), "timers", "list").wants(t, 0, "", "there are no timers")
 }
@@ -62,7 +62,7 @@ func TestTimersCancel_ChangesNothingWithoutYes(t *testing.T) {
 	letterbox(t, db, "timers", "cancel", "reminders", "a1", "b1").wants(t, 0, "a1  due  2020-01-02 03:04:05Z", "1 timer would be cancelled; 1 running would be left")
 	letterbox(t, db, "timers", "cancel", "reminders", "--prefix", "b").wants(t, 1, "", "there is nothing to cancel")
 	letterbox(t, db, "timers", "cancel", "reminders", "zz").wants(t, 1, "", "there is no timer \"zz\"\nletterbox: no timer matches")
-	letterbox(t, db, "timers", "cancel", "remainders", "--all", "--yes").wants(t, 1, "", "no timer matches")
+	letterbox(t, db, "timers", "cancel", "remainders", "--all", "--yes").wants(t, 1, "", `queue "remainders" is empty or not known`)
 	is.Equal(ask[int](t, db, `SELECT count(*) FROM outbox`), 6)
 }
 
