@@ -40,3 +40,11 @@ func TestBench_CleansUpAtInterrupt(t *testing.T) {
 	c.end(t).wants(t, 130, "", "letterbox: interrupted")
 	is.Equal(ask[int](t, db, schemas), 0)
 }
+
+func TestBench_SaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	c := prepare(t, db.DSN, "bench")
+	c.Env = append(c.Env, "PGOPTIONS=-c role=pg_monitor") // which owns nothing
+	c.run(t).wants(t, 1, "", "it needs CREATE on the database")
+}

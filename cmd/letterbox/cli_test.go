@@ -193,4 +193,14 @@ func TestCompletion_Generates(t *testing.T) {
 	prepare(t, "", "__complete", "migrate", "print", "--tool", "").run(t).wants(t, 0, "golang-migrate\n", "")
 	prepare(t, "", "__complete", "dlq", "list", "--reason", "").run(t).wants(t, 0, "decode_error\n", "")
 	prepare(t, "", "__complete", "dl").run(t).wants(t, 0, "dlq\t", "")
+
+	db := full(t)
+	const none = ":4\n" // no file either
+	for _, args := range [][]string{
+		{"peek", ""}, {"publish", ""}, {"pause", ""}, {"timers", "cancel", ""}, {"status", "a", ""}, {"dlq", "list", "--queue", ""}, {"dlq", "replay", "--to", ""},
+	} {
+		letterbox(t, db, append([]string{"__complete"}, args...)...).wants(t, 0, "q\n"+none, "")
+	}
+	letterbox(t, db, "__complete", "peek", "q", "").wants(t, 0, none, "")
+	prepare(t, "postgres://u@127.0.0.1:1/x", "__complete", "peek", "").run(t).wants(t, 0, none, "")
 }

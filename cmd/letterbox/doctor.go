@@ -109,33 +109,33 @@ func (d *doctor) add(check, result, queue, do, says string, args ...any) {
 	d.found = append(d.found, finding{Check: check, Result: result, Queue: queue, Says: fmt.Sprintf(says, args...), Do: do})
 }
 
-// examine makes all checks that what came before lets it make.
+// examine makes all checks. One that cannot be made is a problem of its own, and the others go on.
 func (d *doctor) examine(ctx context.Context, name string, message *int64) error {
-	if err := d.connection(ctx); err != nil {
-		return err
-	}
+	d.noted("connection", d.connection(ctx))
 	writes := d.writes(ctx)
 	there, err := d.tables(ctx)
-	if err != nil {
-		return err
-	}
+	d.noted("tables", err)
 	if writes {
-		if err := d.notify(ctx); err != nil {
-			return err
+		d.noted("notify", d.notify(ctx))
+	}
+	if there {
+		d.noted("vacuum", d.vacuum(ctx))
+		if message != nil {
+			name, err = d.message(ctx, name, *message)
+			d.noted("message", err)
+		}
+		if message == nil || name != "" {
+			d.noted("queue", d.queues(ctx, name))
 		}
 	}
-	if !there {
-		return nil
+	return context.Cause(ctx)
+}
+
+// noted notes that a check could not be made.
+func (d *doctor) noted(check string, err error) {
+	if err != nil {
+		d.add(check, problem, "", "", "it could not be looked at: %v", err)
 	}
-	if err := d.vacuum(ctx); err != nil {
-		return err
-	}
-	if message != nil {
-		if name, err = d.message(ctx, name, *message); err != nil || name == "" {
-			return err
-		}
-	}
-	return d.queues(ctx, name)
 }
 
 // report says what was found.

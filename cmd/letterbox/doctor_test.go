@@ -87,6 +87,21 @@ func TestDoctor_OfAServerThatTakesNoWrites(t *testing.T) {
 	e.has(t, "queue", fine, "no queue holds anything")
 }
 
+func TestDoctor_OfARoleThatMayNotLook(t *testing.T) {
+	t.Parallel()
+	db := made(t)
+	exec1(t, db, `REVOKE ALL ON outbox FROM PUBLIC`)
+	c := prepare(t, db.DSN, "doctor", "--json")
+	c.Env = append(c.Env, "PGOPTIONS=-c role=pg_monitor") // a role that is always there, and owns nothing
+	r := c.run(t)
+	r.wants(t, 3, "", "")
+	e := object[examined](t, r)
+	e.has(t, "connection", fine, `as "pg_monitor"`)
+	e.has(t, "writes", problem, "permission denied")
+	e.has(t, "queue", problem, "looking needs SELECT")
+	e.has(t, "notify", fine, "arrives after")
+}
+
 func TestDoctor_OfQueues(t *testing.T) {
 	t.Parallel()
 	db := full(t)

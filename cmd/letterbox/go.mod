@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/letterbox-go/letterbox => ../..
 
 require (
+	github.com/creack/pty v1.1.24
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/letterbox-go/letterbox v0.0.0
 	github.com/matryer/is v1.4.1

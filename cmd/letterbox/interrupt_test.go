@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +27,7 @@ func gate(t *testing.T, db *pgtest.DB) (open func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }) // where the test ends early
 	if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(25)`); err != nil {
 		t.Fatal(err)
 	}
@@ -84,4 +86,27 @@ func TestDeadReplay_EndsAtOnceAtASecondInterrupt(t *testing.T) {
 	there := ask[int](t, db, `SELECT count(*) FROM outbox`)
 	is.Equal(there+ask[int](t, db, `SELECT count(*) FROM outbox_dlq`), 100) // each letter is either here or there
 	is.Equal(there%10, 0)
+}
+
+func TestMigrateUp_DoesNothingWhereItIsInterrupted(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t)
+	tx, err := db.Pool.Begin(t.Context())
+	is.NoErr(err)
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	_, err = tx.Exec(t.Context(), `CREATE TABLE outbox ()`) // so that another has to wait
+	is.NoErr(err)
+
+	letterbox(t, db, "migrate", "up", "--timeout", "200ms").wants(t, 1, "", "the database did not answer in time (see --timeout)")
+
+	c := prepare(t, db.DSN, "migrate", "up")
+	c.begin(t)
+	await(t, "that it waits", func() bool {
+		return ask[bool](t, db, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'letterbox' AND wait_event_type = 'Lock')`)
+	})
+	is.NoErr(c.Process.Signal(syscall.SIGINT))
+	c.end(t).wants(t, 130, "", "letterbox: interrupted")
+	is.NoErr(tx.Rollback(t.Context()))
+	is.Equal(ask[int](t, db, `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`), 0)
 }

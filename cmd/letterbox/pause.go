@@ -38,7 +38,7 @@ is in it either, the exit code is 1, since the name may be a typing error.`,
 func (t *tool) newMark(c *cobra.Command, mark func(queue.Queue, context.Context, queue.Tx) (bool, error), done, already string) *cobra.Command {
 	var asJSON bool
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	c.Args = args("QUEUE")
+	c.Args, c.ValidArgsFunction = args("QUEUE"), t.queues
 	c.RunE = func(c *cobra.Command, args []string) error {
 		q, err := t.queue(args[0])
 		if err != nil {

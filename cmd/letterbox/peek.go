@@ -50,7 +50,8 @@ other text is shown as it is, and other bytes in base64. The exit code is 1 wher
 		Example: `  letterbox peek orders.placed
   letterbox peek orders.placed --state retrying --limit 5 --full
   letterbox peek orders.placed --id 4711 --json`,
-		Args: args("QUEUE"),
+		Args:              args("QUEUE"),
+		ValidArgsFunction: t.queues,
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if p.queue, err = t.queue(args[0]); err != nil {
 				return err

@@ -1,16 +1,19 @@
 package main
 
 import (
-	"time"
-
 	"github.com/schollz/progressbar/v3"
 )
 
 // bar shows how far long work is, on a terminal; elsewhere it is nil, and shows nothing.
 type bar struct{ on *progressbar.ProgressBar }
 
-// progress begins a bar on standard error. A total below zero is not known: then it only counts.
-func (t *tool) progress(total int64, what string) *bar {
+// progress begins a bar on standard error.
+func (t *tool) progress(total int64, what string) *bar { return t.newBar(total, what, false) }
+
+// progressBytes is progress through a file. A total below zero is not known: then it only counts.
+func (t *tool) progressBytes(total int64, what string) *bar { return t.newBar(total, what, true) }
+
+func (t *tool) newBar(total int64, what string, bytes bool) *bar {
 	if !terminal(t.errs) {
 		return nil
 	}
@@ -18,9 +21,8 @@ func (t *tool) progress(total int64, what string) *bar {
 		progressbar.OptionSetWriter(t.errs),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
-		progressbar.OptionShowIts(),
+		progressbar.OptionShowBytes(bytes),
 		progressbar.OptionSetWidth(30),
-		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionUseANSICodes(false),
 	)}

@@ -54,7 +54,8 @@ Any name is a queue; see 'letterbox status' for those that there are.`,
   letterbox publish orders.placed --lines --file orders.jsonl
   letterbox publish orders.placed --lines --batch-commit 1000
   letterbox publish raw --content-type application/octet-stream --file picture.png`,
-		Args: args("QUEUE"),
+		Args:              args("QUEUE"),
+		ValidArgsFunction: t.queues,
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			p.given = c.Flags().Changed("data")
 			if p.queue, err = t.queue(args[0]); err == nil {

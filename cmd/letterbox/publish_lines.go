@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -74,6 +75,22 @@ func (l *lines) read() (line []byte, err error) {
 
 func trimSpace(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
 
+// some reads messages for one statement, and no more than so many (zero: any number).
+func (l *lines) some(most int) (drafts []queue.Draft, err error) {
+	for bytes := 0; len(drafts) < batchLines && bytes < batchBytes && (most == 0 || len(drafts) < most); {
+		payload, ok, err := l.next()
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		drafts = append(drafts, l.p.queue.Draft(payload, l.p.options...))
+		bytes += len(payload)
+	}
+	return drafts, nil
+}
+
 // publishLines publishes each line. What it says in the end holds, whatever the error.
 func (t *tool) publishLines(ctx context.Context, p *publication, in io.Reader, total int64) error {
 	pool, err := t.connect(ctx)
@@ -81,19 +98,9 @@ func (t *tool) publishLines(ctx context.Context, p *publication, in io.Reader, t
 		return err
 	}
 	l := &lines{from: bufio.NewReaderSize(in, 64<<10), p: p}
-	shows := t.progress(total, "publishing")
+	shows := t.progressBytes(total, "publishing")
 	for !l.ended && err == nil {
-		var ids []int64
-		err = transact(ctx, pool, func(tx pgx.Tx) error {
-			ids, err = p.write(ctx, tx, l, shows)
-			return err
-		})
-		if err == nil {
-			p.published += int64(len(ids))
-			if p.asJSON || p.ids {
-				p.publishedIDs = append(p.publishedIDs, ids...)
-			}
-		}
+		err = p.commit(ctx, pool, l, shows)
 	}
 	shows.end()
 	switch err = t.explain(ctx, err); {
@@ -105,6 +112,40 @@ func (t *tool) publishLines(ctx context.Context, p *publication, in io.Reader, t
 		return errors.New("nothing was published: there is no line with anything in it")
 	}
 	return errors.Join(err, p.report(t))
+}
+
+// commit publishes in one transaction what is left of the lines, or as many as are to be committed at once. It begins when
+// there is something to publish, so that it does not stay open while nobody writes.
+func (p *publication) commit(ctx context.Context, pool *pgxpool.Pool, l *lines, shows *bar) error {
+	drafts, err := l.some(p.batchCommit)
+	if err != nil || len(drafts) == 0 {
+		return err
+	}
+	var ids []int64
+	err = transact(ctx, pool, func(tx pgx.Tx) error {
+		for len(drafts) > 0 {
+			some, err := queue.Publish(ctx, tx, drafts...)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, some...)
+			shows.to(l.bytes)
+			if len(ids) == p.batchCommit {
+				return nil
+			}
+			if drafts, err = l.some(max(0, p.batchCommit-len(ids))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		p.published += int64(len(ids))
+		if p.asJSON || p.ids {
+			p.publishedIDs = append(p.publishedIDs, ids...)
+		}
+	}
+	return err
 }
 
 // report says what was published.
@@ -119,31 +160,4 @@ func (p *publication) report(t *tool) error {
 		t.line("published %s to queue %q", plural(p.published, "message"), p.queue.Name())
 	}
 	return nil
-}
-
-// write publishes in tx what is left of the lines, or as many as are to be committed at once.
-func (p *publication) write(ctx context.Context, tx pgx.Tx, l *lines, shows *bar) (ids []int64, err error) {
-	for more := true; more; {
-		var (
-			drafts []queue.Draft
-			bytes  int
-		)
-		for more && len(drafts) < batchLines && bytes < batchBytes {
-			var payload []byte
-			if payload, more, err = l.next(); err != nil {
-				return nil, err
-			}
-			if more {
-				drafts, bytes = append(drafts, p.queue.Draft(payload, p.options...)), bytes+len(payload)
-				more = p.batchCommit == 0 || len(ids)+len(drafts) < p.batchCommit
-			}
-		}
-		some, err := queue.Publish(ctx, tx, drafts...)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, some...)
-		shows.to(l.bytes)
-	}
-	return ids, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ It is never printed.
 
 Exit codes:
   0    done
-  1    it failed, or there was nothing to do it to
+  1    it failed, or there was nothing to do it to, or the answer was no
   2    it was called in a wrong way
   3    it looked, and what it saw is not in order (validate, doctor)
   130  interrupted: what was done before is said
@@ -35,6 +36,10 @@ func newRoot(t *tool) *cobra.Command {
   letterbox migrate up
   letterbox dlq list --queue orders.placed`
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = "(of no version)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		root.Version = info.Main.Version
+	}
 	f := root.PersistentFlags()
 	f.StringVar(&t.dsn, "dsn", "", "the database (default $DATABASE_URL)")
 	f.StringVar(&t.outbox.Schema, "schema", "", "schema of the tables (default: as the search_path finds them)")
@@ -42,6 +47,7 @@ func newRoot(t *tool) *cobra.Command {
 	f.StringVar(&t.outbox.DeadLetters, "dead-letters", "", `the dead-letter table (default: the outbox table and "_dlq")`)
 	f.DurationVar(&t.timeout, "timeout", 30*time.Second, "how long to wait for the database: for a connection, and for an answer; not for work in batches. 0: no limit")
 	f.BoolVar(&t.noColor, "no-color", false, "no colours (also where NO_COLOR is set)")
+	completing(root, t)
 	watch(root, t)
 	return root
 }

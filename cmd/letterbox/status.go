@@ -48,7 +48,8 @@ which come up to a second late.`,
   letterbox status orders.placed --once
   letterbox status --json
   letterbox status --json --interval 10s | jq .queues`,
-		Args: cobra.ArbitraryArgs,
+		Args:              cobra.ArbitraryArgs,
+		ValidArgsFunction: t.queuesOfFlag,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				w.opts.Queues = args

@@ -37,6 +37,7 @@ The exit code is 1 where no timer matches, and where one of them is running and 
 		Example: `  letterbox timers cancel reminders order-7 order-8
   letterbox timers cancel reminders --prefix order- --yes
   letterbox timers cancel reports.ticks.nightly --all`,
+		ValidArgsFunction: t.queues,
 		Args: func(_ *cobra.Command, given []string) error {
 			if len(given) == 0 {
 				return errors.New("QUEUE is missing")
