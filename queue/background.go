@@ -112,7 +112,7 @@ func (b background) keep(ctx context.Context, db BackgroundDB, log *slog.Logger,
 		if time.Since(began) > maxRestart {
 			pause = firstRestart
 		}
-		log.Error("background function failed; it is run again", slog.Any("error", err), slog.Duration("pause", pause))
+		log.Error("background function failed; it is run again", slog.Any("error", err), slog.Duration("backoff", pause))
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

@@ -105,6 +105,32 @@ func BenchmarkDispatch(b *testing.B) {
 	}
 }
 
+// BenchmarkObserve is what telling costs a message, where nobody observes and where
+// somebody does.
+func BenchmarkObserve(b *testing.B) {
+	q := New("orders")
+	rows := []store.Claimed{{Lease: store.Lease{ID: 1}, Queue: "orders", Payload: benchPayload, Deliveries: 1}}
+	for _, bm := range []struct {
+		name      string
+		observers []Observer
+	}{
+		{"observers=0", nil},
+		{"observers=1", []Observer{{Dispatched: func(Dispatched) {}, Handled: func(Handled) {}}}},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			ws := watch(bm.observers, slog.New(slog.DiscardHandler))
+			defer ws.close()
+			p := processorOf(b, q.Handle(func(context.Context, *Delivery) error { return nil }))
+			process := ws.of("outbox").process("orders", p.process)
+			b.ReportAllocs()
+			for b.Loop() {
+				process(b.Context(), rows)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		})
+	}
+}
+
 func processorOf(b *testing.B, s Subscription) *processor {
 	b.Helper()
 	w, err := NewWorker(new(pgxpool.Pool), s)

@@ -36,6 +36,16 @@ func Snooze(d time.Duration) error { return &snoozeError{bounded(d)} }
 // reason is logged.
 func Discard(reason string) error { return &discardError{reason} }
 
+// IsFailure reports whether what a handler returned is a failed attempt: an error,
+// but none of [Snooze] and [Discard]. It is for middleware.
+func IsFailure(err error) bool {
+	var (
+		snooze  *snoozeError
+		discard *discardError
+	)
+	return err != nil && !errors.As(err, &snooze) && !errors.As(err, &discard)
+}
+
 // Undecodable says that the payload cannot be read: the message becomes a dead
 // letter with the reason "decode_error" and its bytes intact, for another
 // attempt would read the same bytes. Typed queues return it where the codec

@@ -147,25 +147,3 @@ func FromContext(ctx context.Context) (*Delivery, bool) {
 func withDelivery(ctx context.Context, d *Delivery) context.Context {
 	return context.WithValue(ctx, contextKey{}, d)
 }
-
-// carry hands the story's headers on to a message published while d is handled.
-func (d *Delivery) carry(e *envelope) {
-	if e.correlationID == "" {
-		e.correlationID = d.CorrelationID()
-	}
-	if _, own := e.headers[HeaderTraceparent]; own {
-		return
-	}
-	parent := d.Header(HeaderTraceparent)
-	if parent == "" {
-		return
-	}
-	headers := map[string]string{HeaderTraceparent: parent}
-	if state := d.Header(HeaderTracestate); state != "" {
-		headers[HeaderTracestate] = state
-	}
-	for k, v := range e.headers {
-		headers[k] = v
-	}
-	e.headers = headers
-}

@@ -53,4 +53,10 @@
 // [Outbox.Stats] counts what each queue holds, [Outbox.Upkeep] says how VACUUM fares
 // and who holds it back, and [Queue.Peek] shows messages. They take, lock and write
 // nothing, and cost the same on a table of any size.
+//
+// # Watching
+//
+// A [Middleware] sees one call of a handler, an [Observer] what no handler sees,
+// and a [PublishHook] what is published. The modules contrib/prometheus and
+// contrib/otel are made of them.
 package queue

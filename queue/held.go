@@ -33,12 +33,15 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	if idle > 0 {
 		idle += idleSlack
 	}
+	began := time.Now()
 	tx, err := p.ground.beginHeld(ctx, idle)
 	if err != nil {
+		p.witness.Fetched(c, nil, time.Since(began), explain(p.table, err))
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
 	batch, err := p.ground.Hold(ctx, tx, c)
+	p.witness.Fetched(c, batch.Messages, time.Since(began), explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
 	if err != nil || len(batch.Messages) == 0 {
 		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
@@ -47,6 +50,11 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 		More: len(batch.Messages) == c.Limit, Messages: len(batch.Messages), Lag: lease.Lateness(batch.Messages),
 		NextDue: batch.NextDue, HasNext: batch.HasNext,
 	}
+
+	p.witness.dispatched(c.Queue, len(batch.Messages))
+	began = time.Now()
+	var committed []store.Outcome
+	defer func() { p.witness.handledHeld(c.Queue, batch.Messages, committed, time.Since(began)) }()
 
 	err = within(ctx, p.set.timeout, func(limited context.Context) error {
 		refused, rows := p.refuseHeld(batch.Messages)
@@ -58,6 +66,9 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 		if err == nil {
 			err = tx.Commit(limited)
 		}
+		if err == nil {
+			committed = outcomes
+		}
 		return err
 	})
 	switch {
@@ -68,7 +79,8 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 		return lease.Held{}, err // not the messages' doing
 	case len(batch.Messages) == 1:
 		rollback(ctx, tx)
-		return held, p.failAlone(ctx, &batch.Messages[0], err)
+		committed, err = p.failAlone(ctx, &batch.Messages[0], err)
+		return held, err
 	}
 	// One of them is to blame, and it cannot be told which: try fewer at once.
 	p.holds.Store(int64(max(1, len(batch.Messages)/8)))
@@ -105,13 +117,18 @@ func (p *processor) holdSize(most int) int {
 // failAlone settles, in a transaction of its own, a message whose own transaction
 // could not be committed. The rollback has let the row go: whoever has taken it
 // since decides about it, and the failure is not counted twice.
-func (p *processor) failAlone(ctx context.Context, row *store.Claimed, err error) error {
-	return pgx.BeginFunc(ctx, beginner(p.ground.begin), func(tx pgx.Tx) error {
+func (p *processor) failAlone(ctx context.Context, row *store.Claimed, failure error) (committed []store.Outcome, err error) {
+	err = pgx.BeginFunc(ctx, beginner(p.ground.begin), func(tx pgx.Tx) error {
 		if ours, err := p.ground.HoldAgain(ctx, tx, row); err != nil || !ours {
 			return err
 		}
-		return p.write(ctx, tx, []store.Outcome{p.aside(ctx, row, newDelivery(row), err, p.set.timeout)})
+		committed = []store.Outcome{p.aside(ctx, row, newDelivery(row), failure, p.set.timeout)}
+		return p.write(ctx, tx, committed)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return committed, nil
 }
 
 // rounds calls the handler until one call succeeds with all it was given; what
@@ -247,8 +264,10 @@ func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outco
 		if !postgres.IsRefusal(err) {
 			return err
 		}
+		err = explain(p.table, err)
 		p.log.Error("cannot write dead letters; the messages stay in their queue",
-			slog.Int("messages", len(graves)), slog.Any("error", explain(p.table, err)), slog.Duration("again_in", unburied))
+			slog.Int("messages", len(graves)), slog.Any("error", err), slog.Duration("delay", unburied))
+		p.witness.Buried(p.queue, graves, 0, err)
 		for i := range outcomes {
 			if outcomes[i].Kind == store.Bury {
 				outcomes[i].Kind, outcomes[i].Delay = store.Release, unburied

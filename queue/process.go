@@ -37,6 +37,9 @@ type processor struct {
 
 	batchTx BatchTxHandler // HandleBatchTx
 	holds   atomic.Int64   // how many messages its transactions take; zero: as many as may be
+
+	queue   string
+	witness *witness // nil where nobody observes
 }
 
 func newProcessor(c configured, g ground, log *slog.Logger) *processor {
@@ -46,6 +49,7 @@ func newProcessor(c configured, g ground, log *slog.Logger) *processor {
 		table:   c.queue.table,
 		log:     log.With(slog.String("queue", c.queue.name)),
 		batchTx: c.form.batchTx,
+		queue:   c.queue.name,
 	}
 	switch {
 	case c.form.each != nil:
@@ -188,10 +192,10 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 	)
 	switch {
 	case errors.As(err, &snooze):
-		return store.Outcome{Kind: store.Release, Delay: snooze.delay}
+		return store.Outcome{Kind: store.Release, Delay: snooze.delay, Reason: reasonSnoozed}
 	case errors.As(err, &discard):
 		p.log.Info("message discarded", p.about(d), slog.String("reason", p.text(errors.New(discard.reason))))
-		return store.Outcome{Kind: store.Ack}
+		return store.Outcome{Kind: store.Ack, Reason: reasonDiscarded}
 	case errors.As(err, &undecodable):
 		return p.bury(d, ReasonDecodeError, err)
 	}
@@ -240,7 +244,7 @@ func (p *processor) bury(d *Delivery, reason string, err error) store.Outcome {
 	if !p.set.deadLetters {
 		p.log.Error("message failed for good and is deleted, for dead letters are off",
 			p.about(d), slog.String("reason", reason), slog.String("error", text))
-		return store.Outcome{Kind: store.Ack}
+		return store.Outcome{Kind: store.Ack, Reason: reason}
 	}
 	p.log.Warn("message becomes a dead letter", p.about(d), slog.String("reason", reason), slog.String("error", text))
 	return store.Outcome{Kind: store.Bury, Reason: reason, Error: text}

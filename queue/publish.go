@@ -84,8 +84,8 @@ func (d *Draft) check() {
 // payloads report a failure where all other failures come back.
 func (q Queue) BadDraft(err error) Draft { return Draft{queue: q, err: err} }
 
-// seal turns the draft into a row.
-func (d *Draft) seal(ctx context.Context) (store.Draft, error) {
+// seal turns the draft, the i-th of the publication, into a row.
+func (d *Draft) seal(p *publication, i int) (store.Draft, error) {
 	if d.err == nil && d.queue.table == nil {
 		d.err = fmt.Errorf("draft: %w", ErrNotMade)
 	}
@@ -93,9 +93,7 @@ func (d *Draft) seal(ctx context.Context) (store.Draft, error) {
 		return store.Draft{}, d.err
 	}
 	e := envelope{contentType: d.contentType, correlationID: d.correlationID, headers: d.headers}
-	if from, ok := FromContext(ctx); ok {
-		from.carry(&e)
-	}
+	p.complete(i, &e)
 	if e.correlationID == "" {
 		e.correlationID = uuid.NewString()
 	}
@@ -122,10 +120,17 @@ func Publish(ctx context.Context, tx Tx, drafts ...Draft) ([]int64, error) {
 	if len(drafts) == 0 {
 		return nil, nil
 	}
+	p := beginPublication(ctx, drafts)
+	ids, err := publish(ctx, tx, &p, drafts)
+	p.end(ids, err)
+	return ids, err
+}
+
+func publish(ctx context.Context, tx Tx, p *publication, drafts []Draft) ([]int64, error) {
 	rows := make([]store.Draft, len(drafts))
 	for i := range drafts {
 		var err error
-		if rows[i], err = drafts[i].seal(ctx); err != nil {
+		if rows[i], err = drafts[i].seal(p, i); err != nil {
 			return nil, fmt.Errorf("publish to queue %q: %w", drafts[i].queue.name, err)
 		}
 	}

@@ -36,12 +36,18 @@ func (d Draft) With(opts ...PublishOption) Draft {
 // What follows is for package timers, which writes messages in a way of its own:
 // outside this module, the types cannot be named.
 
-// Row turns the draft into what goes into a table, and says which. The queue is
-// set even where there is an error.
-func (d Draft) Row(ctx context.Context) (store.Draft, *postgres.Table, error) {
-	row, err := d.seal(ctx)
-	row.Queue = d.queue.name
-	return row, d.queue.table, err
+// Publication begins a call that publishes the drafts, and gives them what a
+// publish with ctx gives. row turns the i-th into what goes into a table, and says
+// which; the queue is set even where there is an error. end must be called, with
+// the ids that were stored, zero for none, or the error.
+func Publication(ctx context.Context, drafts ...Draft) (row func(i int) (store.Draft, *postgres.Table, error), end func(ids []int64, err error)) {
+	p := beginPublication(ctx, drafts)
+	row = func(i int) (store.Draft, *postgres.Table, error) {
+		row, err := drafts[i].seal(&p, i)
+		row.Queue = drafts[i].queue.name
+		return row, drafts[i].queue.table, err
+	}
+	return row, p.end
 }
 
 // Table is where the queue lives, or what is wrong with its construction.

@@ -113,7 +113,7 @@ func TestUpkeep_NamesWhoHoldsVacuumBack(t *testing.T) {
 	is.Equal(first.User, db.Pool.Config().ConnConfig.User)
 	is.True(first.Age >= 11 && first.Open > 0 && first.Open < time.Minute)
 	is.Equal(second.PID, writer)
-	is.True(second.Age >= 6 && second.Age < first.Age)
+	is.True(second.Age >= 6 && second.Age <= first.Age) // equal where a transaction of another test is older than both
 	_, ok := held["no snapshot"]
 	is.True(!ok)
 	is.Equal(first.String(), fmt.Sprintf(`session pid %d of %q (monthly report), idle in transaction, open for %v, %d transactions old`,

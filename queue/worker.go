@@ -111,8 +111,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer l.close()
 
+	watching := watch(w.set.observers, w.set.log)
+	defer watching.close()
 	engines := make([]*lease.Engine, len(groups))
 	for i, g := range groups {
+		g.witness = watching.of(g.table.String())
 		engines[i] = w.engine(g, l)
 	}
 	defer w.serve(groups, engines)()
@@ -143,9 +146,10 @@ func (w *Worker) Run(ctx context.Context) error {
 // group is the subscriptions of one outbox. Outboxes are served apart, so that
 // a table that is missing stops no other.
 type group struct {
-	table  *postgres.Table
-	notify Notify // the first subscription's
-	subs   []configured
+	table   *postgres.Table
+	notify  Notify // the first subscription's
+	subs    []configured
+	witness *witness
 }
 
 func (w *Worker) byTable() []group {
@@ -167,18 +171,19 @@ func (w *Worker) engine(g group, l link) *lease.Engine {
 	queues := make([]lease.Queue, len(g.subs))
 	for i, sub := range g.subs {
 		p := newProcessor(sub, w.base.ground(g.table), w.set.log)
+		p.witness = g.witness
 		queues[i] = lease.Queue{
 			Name:        sub.queue.name,
 			Concurrency: sub.set.concurrency,
 			Batch:       1,
 			Ahead:       sub.set.ahead,
 			Lease:       sub.set.lease,
-			Process:     p.process,
+			Process:     g.witness.process(sub.queue.name, p.process),
 		}
 		switch {
 		case sub.form.batch != nil:
 			queues[i].Batch = sub.set.batchSize
-			queues[i].Process = p.processBatch
+			queues[i].Process = g.witness.process(sub.queue.name, p.processBatch)
 		case sub.form.batchTx != nil:
 			queues[i].Batch = sub.set.batchSize
 			queues[i].Process, queues[i].Hold = nil, p.hold
@@ -195,6 +200,9 @@ func (w *Worker) engine(g group, l link) *lease.Engine {
 	}
 	if w.set.listen && g.notify == NotifySleeping {
 		c.Sleeper = l.sleeper(g.table)
+	}
+	if g.witness != nil {
+		c.Observer = g.witness
 	}
 	return lease.New(c)
 }
@@ -220,6 +228,7 @@ type workerSettings struct {
 	listen       bool
 	listenConfig *pgx.ConnConfig
 	background   []background
+	observers    []Observer
 	bad          error // of options that could not be made
 }
 

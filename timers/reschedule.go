@@ -108,7 +108,9 @@ func RescheduleAfter(ctx context.Context, tx queue.Tx, id string, after time.Dur
 
 func reschedule(ctx context.Context, tx queue.Tx, id string, when due, message queue.Draft, opts []Option) (r Result, err error) {
 	message, rules, err := apply(message, opts)
-	row, t, problem := prepare(ctx, id, when, message)
+	seal, end := queue.Publication(ctx, message)
+	defer func() { end([]int64{r.stored()}, err) }()
+	row, t, problem := prepare(seal, 0, id, when)
 	if err == nil {
 		err = problem
 	}

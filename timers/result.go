@@ -65,6 +65,14 @@ func (r Result) Stored() bool {
 	return r.Outcome == Scheduled || r.Outcome == Rescheduled || r.Outcome == Rearmed
 }
 
+// stored is the id of the message where it was stored, else zero.
+func (r Result) stored() int64 {
+	if r.Stored() {
+		return r.ID
+	}
+	return 0
+}
+
 // Existing is a timer as a call found it.
 type Existing struct {
 	// ID is the message's id.

@@ -35,7 +35,9 @@ func ScheduleAfter(ctx context.Context, tx queue.Tx, id string, after time.Durat
 }
 
 func schedule(ctx context.Context, tx queue.Tx, id string, when due, message queue.Draft) (r Result, err error) {
-	row, t, err := prepare(ctx, id, when, message)
+	seal, end := queue.Publication(ctx, message)
+	defer func() { end([]int64{r.stored()}, err) }()
+	row, t, err := prepare(seal, 0, id, when)
 	if err == nil {
 		err = queue.Atomic(ctx, tx, t, false, func(o store.Outbox) error {
 			w, err := o.ScheduleTimer(ctx, &row)
@@ -63,9 +65,12 @@ func (d due) check() error {
 	return checkAt(d.at)
 }
 
+// sealer makes the row of the i-th message of a call.
+type sealer func(i int) (store.Draft, *postgres.Table, error)
+
 // prepare makes a row of a timer and checks all there is to check.
-func prepare(ctx context.Context, id string, when due, message queue.Draft) (store.Draft, *postgres.Table, error) {
-	row, t, err := message.Row(ctx)
+func prepare(seal sealer, i int, id string, when due) (store.Draft, *postgres.Table, error) {
+	row, t, err := seal(i)
 	switch {
 	case err != nil:
 		return row, t, err
@@ -104,7 +109,22 @@ func ScheduleBatch(ctx context.Context, tx queue.Tx, batch ...Timer) ([]Result, 
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	b, err := newBatch(ctx, batch)
+	messages := make([]queue.Draft, len(batch))
+	for i := range batch {
+		messages[i] = batch[i].Message
+	}
+	seal, end := queue.Publication(ctx, messages...)
+	results, err := scheduleBatch(ctx, tx, seal, batch)
+	ids := make([]int64, len(results))
+	for i := range results {
+		ids[i] = results[i].stored()
+	}
+	end(ids, err)
+	return results, err
+}
+
+func scheduleBatch(ctx context.Context, tx queue.Tx, seal sealer, batch []Timer) ([]Result, error) {
+	b, err := newBatch(seal, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -136,12 +156,12 @@ type sortedBatch struct {
 	first  []bool // and whether it is the one that the row is made of
 }
 
-func newBatch(ctx context.Context, batch []Timer) (*sortedBatch, error) {
+func newBatch(seal sealer, batch []Timer) (*sortedBatch, error) {
 	rows, tables, order := make([]store.Draft, len(batch)), make([]*postgres.Table, len(batch)), make([]int, len(batch))
 	for i := range batch {
 		t := &batch[i]
 		when := due{at: t.At, after: t.After, relative: t.At.IsZero()}
-		row, table, err := prepare(ctx, t.ID, when, t.Message)
+		row, table, err := prepare(seal, i, t.ID, when)
 		switch {
 		case err != nil:
 		case t.At.IsZero() && t.After == 0:

@@ -128,8 +128,10 @@ func (b *burier) write(ctx context.Context) error {
 			outcomes[i] = en.outcome
 		}
 		call, cancel := context.WithTimeout(ctx, callTimeout)
+		began := time.Now()
 		moved, err := b.cfg.Store.Bury(call, outcomes)
 		cancel()
+		b.tellBuried(batch, moved, time.Since(began), err)
 		if err != nil {
 			b.size = max(1, len(batch)/8)
 			b.putBack(batch)
@@ -185,6 +187,7 @@ func (b *burier) finish(batch []entry, moved []int64) {
 		if _, did := ok[en.outcome.ID]; !did && !en.again {
 			b.log.Warn("lease was lost before the dead letter was written; somebody else has the message",
 				slog.String("queue", en.hand.lane.Name), slog.Int64("message_id", en.hand.ID))
+			b.tellLost(en.hand, true)
 		}
 	}
 	b.hands.drop(gone...)

@@ -27,11 +27,13 @@ func (e *Engine) drain(ctx context.Context, cancelWork context.CancelCauseFunc) 
 
 	left := 0
 	if !e.waitWriting(ctx, idle, e.cfg.Grace) {
-		e.log.Warn("grace period is over; cancelling running handlers", slog.Int("messages", len(e.hands.running())))
+		cancelled := e.atWork()
+		e.log.Warn("grace period is over; cancelling running handlers", slog.Int("messages", cancelled))
 		cancelWork(ErrShutdown)
 		if !e.waitWriting(ctx, idle, cancelWait) {
 			left = e.leaveBehind()
 		}
+		e.tellDrainTimedOut(cancelled, left)
 	}
 	e.finalWrites(ctx)
 	if left > 0 {

@@ -51,8 +51,11 @@ type Config struct {
 	// Sleeper, where not nil, is told when queues fall asleep, for notifications
 	// come only to those that do.
 	Sleeper Sleeper
-	// Explain turns an error of the store into one for people; may be nil.
+	// Explain turns an error of the store into one for people, and nil into nil;
+	// may be nil.
 	Explain func(error) error
+	// Observer, where not nil, is told what happens.
+	Observer Observer
 }
 
 // Bounds of the end of a drain, after the grace period.
@@ -139,6 +142,9 @@ func (e *Engine) WakeAll() {
 // SetListening says whether notifications are coming in, which decides how
 // often to poll. Safe from any goroutine.
 func (e *Engine) SetListening(yes bool) {
+	if o := e.cfg.Observer; o != nil {
+		o.Listening(yes)
+	}
 	if yes {
 		e.heard.Add(1)
 	}

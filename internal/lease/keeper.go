@@ -68,6 +68,7 @@ func (e *Engine) renew(ctx context.Context, every time.Duration) {
 func (e *Engine) judge(lost []*hand) {
 	for _, h := range lost {
 		e.log.Warn("lease lost; the handler is cancelled", slog.String("queue", h.lane.Name), slog.Int64("message_id", h.ID))
+		e.tellLost(h, false)
 	}
 }
 

@@ -227,6 +227,7 @@ func (p *pump) look(ctx context.Context) error {
 	}
 	now := time.Now()
 	seen, err := p.cfg.Store.Look(ctx, watches)
+	p.tellLook(time.Since(now), err)
 	if err != nil {
 		return err
 	}
@@ -369,13 +370,14 @@ func (p *pump) land(t *trip) error {
 	for _, c := range t.claims {
 		p.byName[c.Queue].asked -= c.Limit
 	}
+	now := time.Now()
+	p.tellTrip(t, now)
 	if t.err != nil {
 		p.ledger.giveBack(t.entries)
 		p.orphans = append(p.orphans, t.claims...)
 		return t.err
 	}
 	p.recovered()
-	now := time.Now()
 	p.written(t.entries, t.done.Settled, t.sent)
 	p.ledger.reuse(t.entries)
 	for i, c := range t.claims {
@@ -467,6 +469,7 @@ func (p *pump) written(entries []entry, settled []int64, sent time.Time) {
 		case !took && !en.again:
 			p.log.Warn("lease was lost before the outcome was written; somebody else has the message",
 				slog.String("queue", en.hand.lane.Name), slog.Int64("message_id", en.hand.ID))
+			p.tellLost(en.hand, true)
 		case en.outcome.Kind != store.Ack: // just now, or by a try whose answer was lost
 			en.hand.lane.sleepUntil(sent.Add(en.outcome.Delay))
 		}

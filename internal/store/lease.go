@@ -59,7 +59,8 @@ type Outcome struct {
 	// Ran is how long ago the attempt began, for Retry: it sets the times of
 	// the first and the last attempt.
 	Ran time.Duration
-	// Reason and Error go into the dead letter, for Bury. An empty Error is
+	// Reason and Error go into the dead letter, for Bury; with another kind,
+	// Reason says why it is that kind, and no store looks at it. An empty Error is
 	// stored as null. What a text column cannot hold is replaced, and a reason
 	// is cut at 64 characters: words must not keep a message from its grave.
 	Reason, Error string
