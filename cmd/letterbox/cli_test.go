@@ -25,8 +25,7 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 
 func TestHelp_HasExamplesThatParse(t *testing.T) {
 	t.Parallel()
-	fresh := func() *cobra.Command { return newRoot(&tool{out: io.Discard, errs: io.Discard}) }
-	for _, c := range leaves(fresh()) {
+	for _, c := range leaves(newRoot(&tool{})) {
 		t.Run(c.CommandPath(), func(t *testing.T) {
 			t.Parallel()
 			is := is.New(t)
@@ -35,26 +34,34 @@ func TestHelp_HasExamplesThatParse(t *testing.T) {
 			r.wants(t, 0, "Examples:", "")
 			is.True(c.Short != "" && c.Long != "")
 			for line := range strings.Lines(c.Example) {
-				line = strings.TrimSpace(line)
-				words := split(t, line)
-				is.Equal(words[0], "letterbox") // each example is a command
-				// Up to its own work, it is parsed as on the command line.
-				root := fresh()
-				found, flags, err := root.Find(words[1:])
-				is.NoErr(err)
-				is.Equal(found.CommandPath(), c.CommandPath())
-				is.NoErr(found.ParseFlags(flags))
-				is.NoErr(found.ValidateArgs(found.Flags().Args()))
-				is.NoErr(found.ValidateFlagGroups())
+				is.Equal(parsed(t, strings.TrimSpace(line)), c.CommandPath())
 			}
 		})
 	}
+}
+
+// parsed parses a command as on the command line, up to its own work, and returns which it is.
+func parsed(t *testing.T, line string) string {
+	t.Helper()
+	is := is.New(t)
+	words := split(t, line)
+	is.Equal(words[0], "letterbox")
+	root := newRoot(&tool{out: io.Discard, errs: io.Discard})
+	root.InitDefaultCompletionCmd(words...)
+	found, flags, err := root.Find(words[1:])
+	is.NoErr(err)
+	is.NoErr(found.ParseFlags(flags))
+	is.NoErr(found.ValidateArgs(found.Flags().Args()))
+	is.NoErr(found.ValidateFlagGroups())
+	return found.CommandPath()
 }
 
 // split splits a line as a shell does, as far as the examples need it.
 func split(t *testing.T, line string) (words []string) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, " | ")
+	line, _, _ = strings.Cut(line, " # ")
+	line, _, _ = strings.Cut(line, " > ")
 	for i, part := range strings.Split(line, "'") {
 		if i%2 == 0 {
 			words = append(words, strings.Fields(part)...)
@@ -84,6 +91,7 @@ func TestUsage_IsExitCode2(t *testing.T) {
 		{"publish letterbox.paused --data 1", "invalid queue name"},
 		{"validate --table " + strings.Repeat("x", 60), "too long"},
 		{"validate --timeout soon", "invalid argument"},
+		{"publish q --data 1 --notify often", "it is one of sleeping, always, never"},
 		{"migrate print --tool flyway", `no tool "flyway" is known`},
 		{"migrate print --tool goose --number 0", "must be above zero"},
 		{"dlq replay", "say which letters"},

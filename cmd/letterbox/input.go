@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/letterbox-go/letterbox/queue"
 )
 
 // interruptible is a reader that gives up when ctx ends, though what it reads from does not: a pipe that nobody writes to,
@@ -107,4 +110,26 @@ func headers(pairs []string) (map[string]string, error) {
 		all[name] = value
 	}
 	return all, nil
+}
+
+// notify is a flag for a rule of notifying.
+type notify queue.Notify
+
+// notifyNames are the rules, as queue numbers them.
+var notifyNames = []string{"sleeping", "always", "never"}
+
+// String implements pflag.Value.
+func (n *notify) String() string { return notifyNames[*n] }
+
+// Type implements pflag.Value.
+func (n *notify) Type() string { return "rule" }
+
+// Set implements pflag.Value.
+func (n *notify) Set(text string) error {
+	at := slices.Index(notifyNames, text)
+	if at < 0 {
+		return fmt.Errorf("it is one of %s", strings.Join(notifyNames, ", "))
+	}
+	*n = notify(at)
+	return nil
 }

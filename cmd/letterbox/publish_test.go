@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/queue"
@@ -109,4 +111,21 @@ func TestPause_AndResume(t *testing.T) {
 	letterbox(t, db, "resume", "z").wants(t, 1, "", `queue "z" is empty or not known`)
 	letterbox(t, db, "pause", "z").wants(t, 0, `paused queue "z"`, `queue "z" is empty or not known`)
 	letterbox(t, db, "resume", "z").wants(t, 0, `resumed queue "z"`, "")
+}
+
+func TestPublish_NotifiesByTheRuleOfTheTable(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	conn, err := pgx.Connect(t.Context(), db.DSN)
+	is.NoErr(err)
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	_, err = conn.Exec(t.Context(), "LISTEN outbox_outbox")
+	is.NoErr(err)
+	for i, rule := range []string{"never", "sleeping", "always"} { // nobody sleeps here
+		letterbox(t, db, "publish", "q"+rule, "--data", "1", "--notify", rule).wants(t, 0, count(int64(i+1)), "")
+	}
+	n, err := conn.WaitForNotification(t.Context())
+	is.NoErr(err)
+	is.Equal(n.Payload, "qalways") // the first that came
 }

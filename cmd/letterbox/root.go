@@ -45,6 +45,8 @@ func newRoot(t *tool) *cobra.Command {
 	f.StringVar(&t.outbox.Schema, "schema", "", "schema of the tables (default: as the search_path finds them)")
 	f.StringVar(&t.outbox.Table, "table", "", `the outbox table (default "outbox")`)
 	f.StringVar(&t.outbox.DeadLetters, "dead-letters", "", `the dead-letter table (default: the outbox table and "_dlq")`)
+	f.Var((*notify)(&t.outbox.Notify), "notify", "when what is published, replayed or resumed tells the workers: sleeping (if one sleeps), always or never")
+	_ = root.RegisterFlagCompletionFunc("notify", cobra.FixedCompletions(notifyNames, cobra.ShellCompDirectiveNoFileComp))
 	f.DurationVar(&t.timeout, "timeout", 30*time.Second, "how long to wait for the database: for a connection, and for an answer; not for work in batches. 0: no limit")
 	f.BoolVar(&t.noColor, "no-color", false, "no colours (also where NO_COLOR is set)")
 	completing(root, t)
