@@ -16,7 +16,7 @@ func TestBench_MeasuresAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := pgtest.New(t)
-	exec1(t, db, `CREATE SCHEMA letterbox_scratch_killed; COMMENT ON SCHEMA letterbox_scratch_killed IS 'made by letterbox bench, which drops it';
+	execute(t, db, `CREATE SCHEMA letterbox_scratch_killed; COMMENT ON SCHEMA letterbox_scratch_killed IS 'made by letterbox bench, which drops it';
 		CREATE SCHEMA letterbox_scratch_mine; CREATE TABLE letterbox_scratch_mine.kept ()`)
 	r := letterbox(t, db, "bench", "--messages", "500", "--samples", "5", "--json")
 	r.wants(t, 0, "", "500 messages of 100 bytes")

@@ -94,6 +94,11 @@ func (t *tool) saying(ctx context.Context) (stop func() bool) {
 func broken(ctx context.Context, err error, did string) error {
 	if ctx.Err() != nil {
 		err = errInterrupted
+	} else {
+		err = committed(err)
+	}
+	if errors.Is(err, errUncertain) {
+		return fmt.Errorf("%s, which is committed; of the batch that was under way: %w", did, err)
 	}
 	return fmt.Errorf("%w; %s, which is committed, and the others are as they were", err, did)
 }

@@ -14,7 +14,7 @@ import (
 func failed(t *testing.T) *pgtest.DB {
 	t.Helper()
 	db := made(t)
-	exec1(t, db, `INSERT INTO outbox_dlq (original_id, queue, payload, headers, deliveries_count, created_at, failed_at, failure_reason, last_exception, timer_id) VALUES
+	execute(t, db, `INSERT INTO outbox_dlq (original_id, queue, payload, headers, deliveries_count, created_at, failed_at, failure_reason, last_exception, timer_id) VALUES
 		(11, 'orders', '{"id":7,"tags":["a<b"]}', '{"content-type":"application/json","correlation_id":"c7"}', 10, '2020-01-01Z', '2020-01-01 00:05Z', 'retry_terminal', E'no stock:\n  none', NULL),
 		(12, 'orders', 'plain text', NULL, 1, '2020-01-02Z', '2020-01-02Z', 'rejected', NULL, 'remind-8'),
 		(13, 'parcels', '\xff00', NULL, 1, '2020-01-03Z', '2020-01-03Z', 'decode_error', 'not JSON', NULL),
@@ -62,7 +62,7 @@ func TestDeadList_SaysThatThereAreNone(t *testing.T) {
 	letterbox(t, db, "dlq", "list", "--queue", "odrers").wants(t, 1, "", `queue "odrers" is empty or not known`)
 	letterbox(t, made(t), "dlq", "list").wants(t, 0, "", "there are no dead letters")
 	db = made(t)
-	exec1(t, db, `DROP TABLE outbox_dlq`)
+	execute(t, db, `DROP TABLE outbox_dlq`)
 	letterbox(t, db, "dlq", "list").wants(t, 1, "", `its dead-letter table "outbox_dlq"`)
 }
 
@@ -123,7 +123,7 @@ func TestDeadReplay(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := failed(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload, timer_id) VALUES ('orders', '', 'remind-8')`) // so that letter 2 cannot go
+	execute(t, db, `INSERT INTO outbox (queue, payload, timer_id) VALUES ('orders', '', 'remind-8')`) // so that letter 2 cannot go
 	is.Equal(letterbox(t, db, "dlq", "replay", "--id", "3", "--to", "repair", "--yes"), result{0, "moved 1 dead letter\n", ""})
 	is.Equal(ask[string](t, db, `SELECT queue FROM outbox WHERE payload = '\xff00'`), "repair")
 

@@ -162,7 +162,7 @@ func (d *doctor) report(asJSON bool) error {
 		}
 		d.line("%s  %-10s  %s%s", d.paint(colours[f.Result], fmt.Sprintf("%-7s", f.Result)), f.Check, subject, shownLines(f.Says))
 		if f.Do != "" {
-			d.line("%21sdo: %s", "", f.Do)
+			d.line("%21sdo: %s", "", shownLines(f.Do))
 		}
 	}
 	d.line("\n%s, %s", plural(numbers[problem], "problem"), plural(numbers[warning], "warning"))

@@ -77,10 +77,10 @@ func (d *doctor) queue(ctx context.Context, q *queue.QueueStats, paused, named b
 	}
 	if q.Expired.N > 0 {
 		d.add("queue", warning, q.Queue, "a worker takes them over at its next poll; look why their worker died, or was cut off",
-			"%v leases have expired, the oldest %s ago", q.Expired, span(q.OldestLease-d.lease))
+			"leases that have expired: %v, the oldest %s ago", q.Expired, span(q.OldestLease-d.lease))
 	}
 	if q.Dead.N > 0 {
-		d.add("queue", warning, q.Queue, fmt.Sprintf("letterbox dlq list --queue %q", q.Queue), "%v dead letters", q.Dead)
+		d.add("queue", warning, q.Queue, fmt.Sprintf("letterbox dlq list --queue %q", q.Queue), "dead letters: %v", q.Dead)
 	}
 	if named || len(d.found) == before {
 		d.add("queue", fine, q.Queue, "", "%v due, %v leased, %v scheduled, %v retrying, %v dead", q.Due, q.Leased, q.Scheduled, q.Retrying, q.Dead)

@@ -125,6 +125,7 @@ func (d *doctor) notify(ctx context.Context) error {
 		d.add("notify", warning, "", "", "LISTEN was refused: %v", err)
 		return nil
 	}
+	defer conn.Exec(context.WithoutCancel(ctx), "UNLISTEN *") // behind a pooler, the session goes on
 	began := time.Now()
 	if _, err := d.pool.Exec(ctx, "SELECT pg_notify($1, '')", channel); err != nil {
 		d.add("notify", warning, "", "", "NOTIFY was refused: %v", err)

@@ -64,14 +64,14 @@ func TestDoctor_OfTables(t *testing.T) {
 	letterbox(t, db, "doctor").wants(t, 3, "do: letterbox migrate up\n", "")
 
 	db = made(t)
-	exec1(t, db, `DROP INDEX outbox_pending_idx; ALTER TABLE outbox RESET (autovacuum_vacuum_threshold), SET (autovacuum_enabled = off)`)
+	execute(t, db, `DROP INDEX outbox_pending_idx; ALTER TABLE outbox RESET (autovacuum_vacuum_threshold), SET (autovacuum_enabled = off)`)
 	e := doctorOn(t, db, 3)
 	e.has(t, "tables", problem, `index "outbox_pending_idx"`)
 	e.has(t, "tables", warning, "autovacuum_vacuum_threshold")
 	e.has(t, "vacuum", problem, "autovacuum is off")
 	for _, f := range e.Checks {
 		if f.Check == "tables" && f.Result == problem {
-			exec1(t, db, f.Do)
+			execute(t, db, f.Do)
 		}
 	}
 	is.NoErr(queue.Outbox{}.Validate(t.Context(), db.Pool))
@@ -81,7 +81,7 @@ func TestDoctor_OfAServerThatTakesNoWrites(t *testing.T) {
 	t.Parallel()
 	db := made(t)
 	name := ask[string](t, db, `SELECT current_database()`)
-	exec1(t, db, `ALTER DATABASE `+pgx.Identifier{name}.Sanitize()+` SET default_transaction_read_only = on`)
+	execute(t, db, `ALTER DATABASE `+pgx.Identifier{name}.Sanitize()+` SET default_transaction_read_only = on`)
 	e := doctorOn(t, db, 3)
 	e.has(t, "writes", problem, "the server takes no writes")
 	e.has(t, "queue", fine, "no queue holds anything")
@@ -90,7 +90,7 @@ func TestDoctor_OfAServerThatTakesNoWrites(t *testing.T) {
 func TestDoctor_OfARoleThatMayNotLook(t *testing.T) {
 	t.Parallel()
 	db := made(t)
-	exec1(t, db, `REVOKE ALL ON outbox FROM PUBLIC`)
+	execute(t, db, `REVOKE ALL ON outbox FROM PUBLIC`)
 	c := prepare(t, db.DSN, "doctor", "--json")
 	c.Env = append(c.Env, "PGOPTIONS=-c role=pg_monitor") // a role that is always there, and owns nothing
 	r := c.run(t)
@@ -109,15 +109,15 @@ func TestDoctor_OfQueues(t *testing.T) {
 	e := doctorOn(t, db, 0)
 	e.has(t, "queue", warning, "1 due, the first for ") // one lease is fresh, so there are workers, which do not keep up
 	e.has(t, "queue", warning, "do not keep up")
-	e.has(t, "queue", warning, "1 leases have expired")
-	e.has(t, "queue", warning, "1 dead letters")
+	e.has(t, "queue", warning, "leases that have expired: 1, the oldest ")
+	e.has(t, "queue", warning, "dead letters: 1")
 	e.has(t, "queue", warning, "it is paused")
 
 	e = doctorOn(t, db, 3, "--queue", "rests")
 	e.has(t, "queue", problem, "it is paused")
 	doctorOn(t, db, 0, "--queue", "quue").has(t, "queue", warning, "it holds nothing")
 
-	exec1(t, db, `UPDATE outbox SET acquired_at = '2020-01-01Z' WHERE acquired_at IS NOT NULL`)
+	execute(t, db, `UPDATE outbox SET acquired_at = '2020-01-01Z' WHERE acquired_at IS NOT NULL`)
 	e = doctorOn(t, db, 3, "--queue", "q")
 	e.has(t, "queue", problem, "no worker is seen")
 	e.has(t, "workers", warning, "none is seen")
@@ -144,7 +144,7 @@ func TestDoctor_OfWorkers(t *testing.T) {
 func TestDoctor_OfAMessage(t *testing.T) {
 	t.Parallel()
 	db := full(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload, next_attempt_at) VALUES ('q', '', 'infinity'), ('q', '', now())`)
+	execute(t, db, `INSERT INTO outbox (queue, payload, next_attempt_at) VALUES ('q', '', 'infinity'), ('q', '', now())`)
 	for _, tt := range []struct {
 		id, result, says string
 		code             int
@@ -162,7 +162,7 @@ func TestDoctor_OfAMessage(t *testing.T) {
 		doctorOn(t, db, tt.code, "--message", tt.id).has(t, "message", tt.result, tt.says)
 	}
 	doctorOn(t, db, 3, "--message", "2", "--queue", "p").has(t, "message", problem, `message 2 is in this queue, not in "p"`)
-	exec1(t, db, `DELETE FROM outbox WHERE id = 1`)
+	execute(t, db, `DELETE FROM outbox WHERE id = 1`)
 	e := doctorOn(t, db, 3, "--message", "1")
 	e.has(t, "message", problem, "message 1 failed for good at ")
 	e.has(t, "message", problem, "(retry_terminal), and is dead letter 1")
@@ -175,7 +175,7 @@ func TestDoctor_OfWhatHoldsVacuumBack(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := made(t)
-	exec1(t, db, `CREATE TABLE mine ()`)
+	execute(t, db, `CREATE TABLE mine ()`)
 	tx, err := db.Pool.Begin(t.Context())
 	is.NoErr(err)
 	defer tx.Rollback(t.Context())

@@ -17,7 +17,7 @@ import (
 // part of a replay and of a purge.
 func gate(t *testing.T, db *pgtest.DB) (open func()) {
 	t.Helper()
-	exec1(t, db, `
+	execute(t, db, `
 		CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 			IF OLD.id = 25 THEN PERFORM pg_advisory_xact_lock(25); END IF;
 			RETURN OLD;

@@ -15,7 +15,7 @@ import (
 func full(t *testing.T) *pgtest.DB {
 	t.Helper()
 	db := made(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload, headers, next_attempt_at, attempts_count, deliveries_count, last_attempt_at, acquired_at, acquired_token, created_at) VALUES
+	execute(t, db, `INSERT INTO outbox (queue, payload, headers, next_attempt_at, attempts_count, deliveries_count, last_attempt_at, acquired_at, acquired_token, created_at) VALUES
 		('q', '{"id":1}', '{"content-type":"application/json"}', '2020-01-02 03:04:05Z', 0, 0, NULL, NULL, NULL, '2020-01-02Z'),
 		('q', '\x00ff', NULL, '2100-01-01Z', 0, 0, NULL, NULL, NULL, '2020-01-02Z'),
 		('q', 'retry', NULL, '2100-01-02Z', 3, 3, '2020-01-03Z', NULL, NULL, '2020-01-02Z'),
@@ -66,7 +66,7 @@ header  content-type: application/json
 func TestPeek_SaysThatThereIsNone(t *testing.T) {
 	t.Parallel()
 	db := full(t)
-	exec1(t, db, `DELETE FROM outbox WHERE id = 2`)
+	execute(t, db, `DELETE FROM outbox WHERE id = 2`)
 	letterbox(t, db, "peek", "q", "--state", "scheduled").wants(t, 1, "", `queue "q" has no message that is scheduled`)
 	letterbox(t, db, "peek", "q", "--id", "2").wants(t, 1, "", `queue "q" has no message 2, or not any more`)
 	letterbox(t, db, "peek", "quue").wants(t, 1, "", `queue "quue" is empty or not known`)

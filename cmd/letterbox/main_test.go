@@ -167,7 +167,7 @@ func made(t *testing.T) *pgtest.DB {
 	return pgtest.New(t, pgtest.Schema(sql))
 }
 
-func exec1(t *testing.T, db *pgtest.DB, sql string, args ...any) {
+func execute(t *testing.T, db *pgtest.DB, sql string, args ...any) {
 	t.Helper()
 	if _, err := db.Pool.Exec(t.Context(), sql, args...); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func await(t *testing.T, what string, is func() bool) {
 // letters makes dead letters of a queue.
 func letters(t *testing.T, db *pgtest.DB, queue string, n int) {
 	t.Helper()
-	exec1(t, db, `INSERT INTO outbox_dlq (original_id, queue, payload, headers, deliveries_count, created_at, failure_reason, last_exception)
+	execute(t, db, `INSERT INTO outbox_dlq (original_id, queue, payload, headers, deliveries_count, created_at, failure_reason, last_exception)
 		SELECT g, $1, convert_to('{"n":' || g || '}', 'UTF8'), '{"content-type":"application/json","correlation_id":"c"}', 3, now(), 'retry_terminal', 'timeout ' || g
 		FROM generate_series(1, $2) AS g`, queue, n)
 }

@@ -29,7 +29,7 @@ func TestMigrateUp_FinishesWhatIsHalfDone(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := made(t)
-	exec1(t, db, `DROP TABLE outbox_dlq; DROP INDEX outbox_lease_idx`)
+	execute(t, db, `DROP TABLE outbox_dlq; DROP INDEX outbox_lease_idx`)
 	r := letterbox(t, db, "migrate", "up", "--json")
 	r.wants(t, 0, "", "")
 	is.Equal(len(object[struct{ Made []difference }](t, r).Made), 2)
@@ -40,7 +40,7 @@ func TestMigrateUp_DoesNothingOnTablesThatDrifted(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := made(t)
-	exec1(t, db, `DROP TABLE outbox_dlq; ALTER TABLE outbox DROP COLUMN headers`)
+	execute(t, db, `DROP TABLE outbox_dlq; ALTER TABLE outbox DROP COLUMN headers`)
 	letterbox(t, db, "migrate", "up").wants(t, 1, "", "nothing was done")
 	is.Equal(ask[int](t, db, `SELECT count(*) FROM pg_tables WHERE tablename = 'outbox_dlq'`), 0)
 }
@@ -99,7 +99,7 @@ func TestValidate_ListsDifferencesThatMend(t *testing.T) {
 	db := made(t)
 	is.Equal(letterbox(t, db, "validate").out, "ok: the tables are as needed\n")
 
-	exec1(t, db, `DROP INDEX outbox_lease_idx; ALTER TABLE outbox ALTER created_at DROP DEFAULT; ALTER TABLE outbox RESET (autovacuum_vacuum_threshold)`)
+	execute(t, db, `DROP INDEX outbox_lease_idx; ALTER TABLE outbox ALTER created_at DROP DEFAULT; ALTER TABLE outbox RESET (autovacuum_vacuum_threshold)`)
 	r := letterbox(t, db, "validate")
 	r.wants(t, 3, "2 differences from what is needed\n", "")
 	r.wants(t, 3, `index "outbox_lease_idx" of "public"."outbox" is missing`, "")
@@ -116,7 +116,7 @@ func TestValidate_ListsDifferencesThatMend(t *testing.T) {
 	is.Equal(len(report.Differences), 2)
 	is.Equal(len(report.Warnings), 1)
 	for _, d := range report.Differences {
-		exec1(t, db, d.Mend)
+		execute(t, db, d.Mend)
 	}
 	letterbox(t, db, "validate").wants(t, 0, "ok", "")
 }

@@ -32,6 +32,7 @@ type publication struct {
 	queue         queue.Queue
 	checkJSON     bool
 	published     int64 // and committed
+	line          int64 // of the last of these
 	publishedIDs  []int64
 }
 

@@ -104,12 +104,17 @@ func (t *tool) publishLines(ctx context.Context, p *publication, in io.Reader, t
 	}
 	shows.end()
 	switch err = t.explain(ctx, err); {
-	case err != nil && p.published == 0:
-		return fmt.Errorf("nothing was published: %w", refused(err))
-	case err != nil:
+	case errors.Is(err, errUncertain):
+		err = fmt.Errorf("%s published for certain; of those after line %d: %w", plural(p.published, "message"), p.line, err)
+	case err != nil && p.published > 0:
 		err = fmt.Errorf("%s published before, and committed: %w", plural(p.published, "message"), refused(err))
+	case err != nil:
+		err = fmt.Errorf("nothing was published: %w", refused(err))
 	case p.published == 0:
-		return errors.New("nothing was published: there is no line with anything in it")
+		err = errors.New("nothing was published: there is no line with anything in it")
+	}
+	if p.published == 0 {
+		return err
 	}
 	return errors.Join(err, p.report(t))
 }
@@ -140,7 +145,7 @@ func (p *publication) commit(ctx context.Context, pool *pgxpool.Pool, l *lines, 
 		return nil
 	})
 	if err == nil {
-		p.published += int64(len(ids))
+		p.published, p.line = p.published+int64(len(ids)), l.number
 		if p.asJSON || p.ids {
 			p.publishedIDs = append(p.publishedIDs, ids...)
 		}

@@ -102,7 +102,7 @@ func TestPause_AndResume(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := made(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload) VALUES ('q', '')`)
+	execute(t, db, `INSERT INTO outbox (queue, payload) VALUES ('q', '')`)
 	is.Equal(letterbox(t, db, "pause", "q"), result{0, "paused queue \"q\"\n", ""})
 	is.Equal(letterbox(t, db, "pause", "q").out, "queue \"q\" was paused already\n")
 	is.Equal(letterbox(t, db, "pause", "q", "--json").out, `{"queue":"q","changed":false}`+"\n")

@@ -40,7 +40,7 @@ func TestReadme_NamesEachFieldOfJSON(t *testing.T) {
 	page := read(t, "README.md")
 	db := clocks(t)
 	letters(t, db, "reminders", 2)
-	exec1(t, db, `ALTER TABLE outbox DROP CONSTRAINT outbox_lease_ck`)
+	execute(t, db, `ALTER TABLE outbox DROP CONSTRAINT outbox_lease_ck`)
 	for _, command := range []string{
 		"migrate up --dry-run --json --table other", "validate --json", "doctor --json", "status --json", "peek plain --json", "peek reminders --id 2 --json",
 		"publish q --data 1 --json", "pause q --json", "timers list --json", "timers cancel reminders --all --json",

@@ -82,7 +82,7 @@ func (t *tool) status(ctx context.Context, w watching) error {
 	}
 	var seen []queue.Stats
 	for {
-		now, paused, err := t.count(ctx, pool, w)
+		now, paused, err := t.stats(ctx, pool, w)
 		switch {
 		case ctx.Err() != nil && len(seen) > 0:
 			return nil // ctrl-C is how it ends
@@ -110,7 +110,7 @@ func (t *tool) status(ctx context.Context, w watching) error {
 	}
 }
 
-func (t *tool) count(ctx context.Context, pool *pgxpool.Pool, w watching) (queue.Stats, map[string]time.Time, error) {
+func (t *tool) stats(ctx context.Context, pool *pgxpool.Pool, w watching) (queue.Stats, map[string]time.Time, error) {
 	ctx, cancel := t.bounded(ctx)
 	defer cancel()
 	now, err := t.outbox.Stats(ctx, pool, w.opts)

@@ -121,7 +121,7 @@ func TestTerminal_ShowsStatusAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := full(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload) SELECT 'many' || g, '' FROM generate_series(1, 30) AS g`)
+	execute(t, db, `INSERT INTO outbox (queue, payload) SELECT 'many' || g, '' FROM generate_series(1, 30) AS g`)
 	s := atTerminal(t, db, nil, "status", "--interval", "100ms")
 	await(t, "three screens", func() bool { return strings.Count(s.out.String(), "\x1b[H") >= 3 })
 	s.types(t, "\x03")

@@ -84,13 +84,16 @@ func (t *tool) cancelTimers(ctx context.Context, set cancelling) error {
 		}
 		t.note("%s", text)
 	}
-	go_, err := t.mayGo(ctx, set.yes, fmt.Sprintf("Cancel %s of queue %q?", plural(waiting, "timer"), set.queue.Name()))
+	agreed, err := t.mayGo(ctx, set.yes, fmt.Sprintf("Cancel %s of queue %q?", plural(waiting, "timer"), set.queue.Name()))
 	if err != nil {
 		return err
 	}
 	var done timers.CancelCount
-	if go_ {
-		if done, err = t.cancel(ctx, set); err != nil {
+	if agreed {
+		switch done, err = t.cancel(ctx, set); {
+		case errors.Is(err, errUncertain):
+			return err
+		case err != nil:
 			return fmt.Errorf("nothing was cancelled: %w", err)
 		}
 	}
@@ -101,8 +104,8 @@ func (t *tool) cancelTimers(ctx context.Context, set cancelling) error {
 			Waiting   int64  `json:"waiting"`
 			Running   int64  `json:"running"`
 			Cancelled int64  `json:"cancelled"`
-		}{set.queue.Name(), !go_, waiting, max(running, done.Running), done.Cancelled})
-	} else if go_ {
+		}{set.queue.Name(), !agreed, waiting, max(running, done.Running), done.Cancelled})
+	} else if agreed {
 		t.line("cancelled %s", plural(done.Cancelled, "timer"))
 	}
 	if err == nil && done.Running > 0 {

@@ -12,7 +12,7 @@ import (
 func clocks(t *testing.T) *pgtest.DB {
 	t.Helper()
 	db := made(t)
-	exec1(t, db, `INSERT INTO outbox (queue, payload, timer_id, next_attempt_at, attempts_count, acquired_at, acquired_token) VALUES
+	execute(t, db, `INSERT INTO outbox (queue, payload, timer_id, next_attempt_at, attempts_count, acquired_at, acquired_token) VALUES
 		('reminders', '', 'a1', '2020-01-02 03:04:05+00', 0, NULL, NULL),
 		('reminders', '', 'a2', '2100-01-01 00:00:00+00', 0, NULL, NULL),
 		('reminders', '', 'a3', '2100-01-02 00:00:00+00', 2, NULL, NULL),

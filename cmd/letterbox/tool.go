@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/term"
 
@@ -121,7 +122,21 @@ func transact(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return tx.Commit(last)
+	return committed(tx.Commit(last))
+}
+
+// errUncertain is a commit that nobody answered.
+var errUncertain = errors.New("the connection was lost, and whether it was done is not known")
+
+// committed is the error of a commit, or of a statement that commits by itself. Unless the server has answered, or was never
+// reached, it may have done it. pgconn.SafeToRetry does not tell: of a connection that is lost at a commit it says yes.
+func committed(err error) error {
+	_, answered := errors.AsType[*pgconn.PgError](err)
+	_, unreached := errors.AsType[*pgconn.ConnectError](err)
+	if err == nil || answered || unreached || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUncertain, err)
 }
 
 // errTimeout is the end of a context by --timeout.
