@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/matryer/is"
+
+	"github.com/letterbox-go/letterbox/internal/pgtest"
+	"github.com/letterbox-go/letterbox/queue"
+)
+
+// examined is what doctor found, by the check and the queue.
+type examined struct {
+	OK     bool
+	Checks []finding
+}
+
+func doctorOn(t *testing.T, db *pgtest.DB, code int, args ...string) examined {
+	t.Helper()
+	r := letterbox(t, db, append([]string{"doctor", "--json"}, args...)...)
+	r.wants(t, code, "", "")
+	e := object[examined](t, r)
+	if e.OK != (code == 0) {
+		t.Errorf("ok is %v with exit code %d", e.OK, code)
+	}
+	return e
+}
+
+// has checks that a finding is there.
+func (e examined) has(t *testing.T, check, result, says string) {
+	t.Helper()
+	for _, f := range e.Checks {
+		if f.Check == check && f.Result == result && strings.Contains(f.Says, says) {
+			return
+		}
+	}
+	t.Errorf("there is no %s of %s with %q in %+v", result, check, says, e.Checks)
+}
+
+func TestDoctor_OfAHealthyOutbox(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	e := doctorOn(t, db, 0)
+	for check, says := range map[string]string{
+		"connection": "for a round trip", "clock": "from the database's", "writes": "takes writes", "tables": "as needed",
+		"notify": "arrives after", "vacuum": "nothing holds it back", "queue": "no queue holds anything",
+	} {
+		e.has(t, check, fine, says)
+	}
+	is.Equal(len(e.Checks), 7)
+	letterbox(t, db, "doctor").wants(t, 0, "\n0 problems, 0 warnings\n", "")
+}
+
+func TestDoctor_OfTables(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t)
+	doctorOn(t, db, 3).has(t, "tables", problem, `table "outbox" is missing`)
+	letterbox(t, db, "doctor").wants(t, 3, "do: letterbox migrate up\n", "")
+
+	db = made(t)
+	execute(t, db, `DROP INDEX outbox_pending_idx; ALTER TABLE outbox RESET (autovacuum_vacuum_threshold), SET (autovacuum_enabled = off)`)
+	e := doctorOn(t, db, 3)
+	e.has(t, "tables", problem, `index "outbox_pending_idx"`)
+	e.has(t, "tables", warning, "autovacuum_vacuum_threshold")
+	e.has(t, "vacuum", problem, "autovacuum is off")
+	for _, f := range e.Checks {
+		if f.Check == "tables" && f.Result == problem {
+			execute(t, db, f.Do)
+		}
+	}
+	is.NoErr(queue.Outbox{}.Validate(t.Context(), db.Pool))
+}
+
+func TestDoctor_OfAServerThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	db := made(t)
+	name := ask[string](t, db, `SELECT current_database()`)
+	execute(t, db, `ALTER DATABASE `+pgx.Identifier{name}.Sanitize()+` SET default_transaction_read_only = on`)
+	e := doctorOn(t, db, 3)
+	e.has(t, "writes", problem, "the server takes no writes")
+	e.has(t, "queue", fine, "no queue holds anything")
+}
+
+func TestDoctor_OfARoleThatMayNotLook(t *testing.T) {
+	t.Parallel()
+	db := made(t)
+	execute(t, db, `REVOKE ALL ON outbox FROM PUBLIC`)
+	c := prepare(t, db.DSN, "doctor", "--json")
+	c.Env = append(c.Env, "PGOPTIONS=-c role=pg_monitor") // a role that is always there, and owns nothing
+	r := c.run(t)
+	r.wants(t, 3, "", "")
+	e := object[examined](t, r)
+	e.has(t, "connection", fine, `as "pg_monitor"`)
+	e.has(t, "writes", problem, "permission denied")
+	e.has(t, "queue", problem, "looking needs SELECT")
+	e.has(t, "notify", fine, "arrives after")
+}
+
+func TestDoctor_OfQueues(t *testing.T) {
+	t.Parallel()
+	db := full(t)
+	letterbox(t, db, "pause", "rests").wants(t, 0, "", "")
+	e := doctorOn(t, db, 0)
+	e.has(t, "queue", warning, "1 due, the first for ") // one lease is fresh, so there are workers, which do not keep up
+	e.has(t, "queue", warning, "do not keep up")
+	e.has(t, "queue", warning, "leases that have expired: 1, the oldest ")
+	e.has(t, "queue", warning, "dead letters: 1")
+	e.has(t, "queue", warning, "it is paused")
+
+	e = doctorOn(t, db, 3, "--queue", "rests")
+	e.has(t, "queue", problem, "it is paused")
+	doctorOn(t, db, 0, "--queue", "quue").has(t, "queue", warning, "it holds nothing")
+
+	execute(t, db, `UPDATE outbox SET acquired_at = '2020-01-01Z' WHERE acquired_at IS NOT NULL`)
+	e = doctorOn(t, db, 3, "--queue", "q")
+	e.has(t, "queue", problem, "no worker is seen")
+	e.has(t, "workers", warning, "none is seen")
+}
+
+func TestDoctor_OfWorkers(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	w, err := queue.NewWorker(db.Pool, queue.New("q").Handle(func(context.Context, *queue.Delivery) error { return nil }))
+	is.NoErr(err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	await(t, "that the worker sleeps", func() bool {
+		return strings.Contains(letterbox(t, db, "doctor", "--queue", "q").out, "q: 1 worker is asleep")
+	})
+	doctorOn(t, db, 0, "--queue", "r").has(t, "workers", warning, "none is seen") // it is another queue's
+	stop()
+	is.NoErr(<-ended)
+	doctorOn(t, db, 0, "--queue", "q").has(t, "workers", warning, "none is seen")
+}
+
+func TestDoctor_OfAMessage(t *testing.T) {
+	t.Parallel()
+	db := full(t)
+	execute(t, db, `INSERT INTO outbox (queue, payload, next_attempt_at) VALUES ('q', '', 'infinity'), ('q', '', now())`)
+	for _, tt := range []struct {
+		id, result, says string
+		code             int
+	}{
+		{"1", problem, "message 1 has been due for ", 3},
+		{"2", fine, "message 2 waits for its time, in ", 0},
+		{"3", warning, "message 3 waits for its next attempt, in ", 0},
+		{"3", warning, "it has failed 3 times, last at 2020-01-03 00:00:00Z", 0},
+		{"4", fine, "message 4 is with a worker, which last said so ", 0},
+		{"5", warning, "message 5 is with a worker that last said so ", 0},
+		{"6", problem, "message 6 is never due", 3},
+		{"7", fine, "message 7 has been due for ", 0},
+		{"99", problem, "there is no message 99", 3},
+	} {
+		doctorOn(t, db, tt.code, "--message", tt.id).has(t, "message", tt.result, tt.says)
+	}
+	doctorOn(t, db, 3, "--message", "2", "--queue", "p").has(t, "message", problem, `message 2 is in this queue, not in "p"`)
+	execute(t, db, `DELETE FROM outbox WHERE id = 1`)
+	e := doctorOn(t, db, 3, "--message", "1")
+	e.has(t, "message", problem, "message 1 failed for good at ")
+	e.has(t, "message", problem, "(retry_terminal), and is dead letter 1")
+	letterbox(t, db, "pause", "q").wants(t, 0, "", "")
+	mark := ask[int](t, db, `SELECT max(id) FROM outbox`)
+	doctorOn(t, db, 3, "--message", count(int64(mark))).has(t, "message", problem, "marks a queue that is paused")
+}
+
+func TestDoctor_OfWhatHoldsVacuumBack(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	execute(t, db, `CREATE TABLE mine ()`)
+	tx, err := db.Pool.Begin(t.Context())
+	is.NoErr(err)
+	defer tx.Rollback(t.Context())
+	_, err = tx.Exec(t.Context(), `INSERT INTO mine DEFAULT VALUES`)
+	is.NoErr(err)
+	// It is not a minute old. That it would be said then, the rule itself shows.
+	u, err := queue.Outbox{}.Upkeep(t.Context(), db.Pool)
+	is.NoErr(err)
+	is.Equal(len(u.Holders), 1)
+	is.Equal(holdsBack(u.Holders[0]), false)
+	u.Holders[0].Open = time.Minute
+	is.Equal(holdsBack(u.Holders[0]), true)
+	is.True(strings.HasPrefix(release(u.Holders[0]), "end its transaction, or: SELECT pg_terminate_backend("))
+}
