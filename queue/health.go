@@ -75,7 +75,7 @@ type QueueHealth struct {
 	// has ended. Zero: never yet.
 	LastClaim time.Time
 	// Lag is how late the oldest due message was at LastClaim, by the database's
-	// clock. Zero: none was due.
+	// clock. Zero: none was due, or the queue is paused.
 	Lag time.Duration
 	// Errors counts the tries to reach the queue that have failed in a row, and
 	// LastError is the last of them, as it is logged. Failures of handlers do not

@@ -48,7 +48,7 @@ func (t *Telemetry) send(ctx context.Context, p queue.Publishing) (map[string]st
 			span.SetAttributes(semconv.MessagingMessageID(strconv.FormatInt(p.IDs[0], 10)))
 		}
 		if p.Err != nil {
-			t.fail(span, p.Err, t.set.text(p.Err))
+			fail(span, p.Err, t.set.text)
 		}
 		span.End()
 		t.meters.sent(ctx, p)
@@ -74,7 +74,7 @@ func (t *Telemetry) process(next queue.Handler) queue.Handler {
 			case !returned:
 				panicked(span)
 			case queue.IsFailure(err):
-				t.fail(span, err, t.set.text(err))
+				fail(span, err, t.set.text)
 			}
 			span.End()
 			t.meters.handling(ctx, d.Queue, -1)
@@ -106,7 +106,7 @@ func (t *Telemetry) processBatch(next queue.BatchHandler) queue.BatchHandler {
 			case !returned:
 				panicked(span)
 			case failed > 0:
-				t.fail(span, first, fmt.Sprintf("%d of %d messages failed", failed, n))
+				fail(span, first, func(error) string { return fmt.Sprintf("%d of %d messages failed", failed, n) })
 			}
 			span.End()
 			t.meters.handling(ctx, name, -n)
@@ -152,9 +152,16 @@ func ofMessage(d *queue.Delivery) []attribute.KeyValue {
 	return attrs
 }
 
-func (t *Telemetry) fail(span trace.Span, err error, text string) {
-	span.SetStatus(codes.Error, text)
+// fail marks a span as failed. An error that panics, as one that is a nil pointer
+// may, must cost neither the span nor what becomes of the message.
+func fail(span trace.Span, err error, text func(error) string) {
+	defer func() {
+		if recover() != nil {
+			span.SetStatus(codes.Error, "(the error could not be rendered)")
+		}
+	}()
 	span.SetAttributes(errorType(err))
+	span.SetStatus(codes.Error, text(err))
 }
 
 func panicked(span trace.Span) {

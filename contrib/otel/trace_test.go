@@ -114,6 +114,32 @@ func TestTrace_EachAttemptIsASpanAndAFailureIsAnError(t *testing.T) {
 	is.Equal(attempts[2].Status.Code, codes.Unset) // to discard is no failure
 }
 
+// typedNil is an error that panics when it is asked what it says.
+type typedNil struct{ text string }
+
+func (e *typedNil) Error() string { return e.text }
+
+func TestTrace_AnErrorThatPanicsCostsNoSpan(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	l := newLab(t)
+	_, err := orders.Publish(l.Publishing(t.Context()), queue.Autocommit(l.pool), []byte("1"))
+	is.NoErr(err)
+	stop := l.start(orders.Handle(func(context.Context, *queue.Delivery) error {
+		var none *typedNil
+		return queue.Permanent(none)
+	}))
+	l.untilEmpty()
+	stop()
+	s := l.span("process orders")
+	is.Equal(s.Status.Code, codes.Error)
+	is.Equal(s.Status.Description, "(the error could not be rendered)")
+	is.Equal(attributes(s.Attributes)["error.type"], "*otel_test.typedNil")
+	inProgress, counted := l.sums()["letterbox.messages.in_progress messaging.destination.name=orders"]
+	is.True(counted)
+	is.Equal(inProgress, 0.0)
+}
+
 func TestTrace_ABatchIsATraceOfItsOwnWithLinks(t *testing.T) {
 	t.Parallel()
 	for name, batch := range map[string]func(h queue.BatchHandler) queue.Subscription{
