@@ -96,9 +96,9 @@ var ErrUnfinished = errors.New("handlers were still running when the drain ended
 // Run delivers messages until ctx ends, then drains: it claims nothing more,
 // hands back what no handler has begun, waits for running handlers as long as
 // the grace period (see [Grace]), cancels their contexts with [ErrShutdown] and
-// waits 2 s more, and returns, at most 5 s after the grace period. It returns nil
-// then, or [ErrUnfinished] where a handler ignored its context: its message goes
-// to another worker when the lease runs out.
+// waits 2 s more, and returns, at most 5 s after the grace period, and 1 s more
+// where an observer blocks. It returns nil then, or [ErrUnfinished] where a handler
+// ignored its context: its message goes to another worker when the lease runs out.
 //
 // Run does not return because of the database: while that is out of reach, or a
 // table is missing, it logs the cause and tries again, and what can go on does.
