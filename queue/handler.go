@@ -33,8 +33,8 @@ type TxHandler func(ctx context.Context, tx pgx.Tx, d *Delivery) error
 
 // BatchHandler handles several messages at once and returns an outcome for each,
 // in their order: what a [Handler] would return for it. A message without an
-// outcome, because the slice is too short, has failed with [ErrNoOutcome]; so
-// have all when the handler panics.
+// outcome, because the slice is too short, has failed with [ErrNoOutcome]: with a
+// nil slice all have. So they have when the handler panics.
 //
 // The messages are one to [BatchSize], oldest first. Their contexts' story is
 // not known: publishing with ctx carries nothing on by itself.
@@ -101,7 +101,7 @@ func guardBatch(ctx context.Context, h BatchHandler, batch []*Delivery) (outcome
 	}()
 	outcomes = h(ctx, batch)
 	for i := len(outcomes); i < len(batch); i++ {
-		outcomes = append(outcomes, fmt.Errorf("%w: %d outcomes for %d messages", ErrNoOutcome, i, len(batch)))
+		outcomes = append(outcomes, fmt.Errorf("%w: %d outcomes for %d messages; each needs one, nil if it is done", ErrNoOutcome, i, len(batch)))
 	}
 	return outcomes[:len(batch)], nil
 }

@@ -76,7 +76,7 @@ func (d *Draft) check() {
 	case d.queue.Fits(d.payload) != nil:
 		d.err = d.queue.Fits(d.payload)
 	case d.delay < 0 || d.delay > MaxDelay:
-		d.err = fmt.Errorf("%w: %v", ErrInvalidDelay, d.delay)
+		d.err = fmt.Errorf("%w: %v, it may be 0 to %v", ErrInvalidDelay, d.delay, MaxDelay)
 	}
 }
 

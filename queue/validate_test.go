@@ -111,6 +111,16 @@ func TestValidate_SeesAnIndexThatWasNotBuiltToItsEnd(t *testing.T) {
 	is.NoErr(queue.Outbox{}.Validate(t.Context(), db.Pool))
 }
 
+func TestValidate_OfANamedSchemaLooksNowhereElse(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t, pgtest.Schema(created(t)))
+	exec(t, db, `CREATE SCHEMA app`)
+	var found *queue.SchemaError
+	is.True(errors.As(queue.Outbox{Schema: "app"}.Validate(t.Context(), db.Pool), &found))
+	says(t, found, []string{`table "app"."outbox" is missing; needs: a table`, `table "app"."outbox_dlq" is missing; needs: a table`})
+}
+
 func TestSchema_OfStrangeNames(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)

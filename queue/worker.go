@@ -75,7 +75,9 @@ func newWorker(on base, opts []WorkerOption) (*Worker, error) {
 		}
 		if err := s.check(set); err != nil {
 			problems = append(problems, err)
-			continue
+		}
+		if s.queue.Err() != nil {
+			continue // it may have no table
 		}
 		at := place{s.queue.table.Names(), s.queue.name}
 		if seen[at] {

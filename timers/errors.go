@@ -56,7 +56,7 @@ func checkAt(at time.Time) error {
 
 func checkAfter(after time.Duration) error {
 	if after < 0 || after > queue.MaxDelay {
-		return fmt.Errorf("%w: %v", queue.ErrInvalidDelay, after)
+		return fmt.Errorf("%w: %v, it may be 0 to %v", queue.ErrInvalidDelay, after, queue.MaxDelay)
 	}
 	return nil
 }

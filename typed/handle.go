@@ -2,6 +2,7 @@ package typed
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -64,9 +65,10 @@ func (q Queue[T]) HandleTx(h func(ctx context.Context, tx pgx.Tx, v T) error, op
 }
 
 // HandleBatch subscribes a handler that gets several messages and returns an
-// outcome for each, in their order: what [Queue.Handle] would return for it. A
-// message without an outcome has failed. Messages that do not decode are settled
-// apart and are not among them. See [queue.BatchHandler].
+// outcome for each, in their order: what [Queue.Handle] would return for it, nil
+// where it is done. A message without an outcome has failed, so a nil slice says
+// that all have. Messages that do not decode are settled apart and are not among
+// them. See [queue.BatchHandler].
 func (q Queue[T]) HandleBatch(h func(ctx context.Context, batch []*Message[T]) []error, opts ...queue.SubscribeOption) queue.Subscription {
 	if h == nil {
 		return q.bytes.HandleBatch(nil, opts...)
@@ -113,7 +115,7 @@ func (q Queue[T]) each(batch []*queue.Delivery, h func([]*Message[T]) []error) [
 		if i < len(said) {
 			outcomes[at[i]] = said[i]
 		} else {
-			outcomes[at[i]] = queue.ErrNoOutcome
+			outcomes[at[i]] = fmt.Errorf("%w: %d outcomes for %d messages; each needs one, nil if it is done", queue.ErrNoOutcome, len(said), len(ms))
 		}
 	}
 	return outcomes

@@ -54,7 +54,7 @@ func TestPublish_RefusesBadInput(t *testing.T) {
 		{"header that is not UTF-8", publish(orders, order{}, queue.Headers(map[string]string{"a": "\xff"})), queue.ErrInvalidHeader, "UTF-8"},
 		{"headers over the limit", publish(orders, order{}, queue.Headers(map[string]string{"a": strings.Repeat("x", 64<<10)})), queue.ErrTooLarge, "headers"},
 		{"NUL in the correlation id", publish(orders, order{}, queue.CorrelationID("\x00")), queue.ErrInvalidHeader, "correlation id"},
-		{"negative delay", publish(orders, order{}, queue.Delay(-1)), queue.ErrInvalidDelay, "-1ns"},
+		{"negative delay", publish(orders, order{}, queue.Delay(-1)), queue.ErrInvalidDelay, "-1ns, it may be 0 to 87600h0m0s"},
 		{"delay of centuries", publish(orders, order{}, queue.Delay(1<<63-1)), queue.ErrInvalidDelay, ""},
 		{"long table name", publish(orders.In(queue.Outbox{Table: strings.Repeat("t", 52)}), order{}), nil, "_pending_idx"},
 		{"long dead-letter table name", publish(orders.In(queue.Outbox{DeadLetters: strings.Repeat("t", 60)}), order{}), nil, "_queue_failed_idx"},

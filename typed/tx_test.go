@@ -223,7 +223,7 @@ func TestHandleBatch_AnOutcomeForEach(t *testing.T) {
 	is.Equal(fateOf(t, db.Pool, ids[1]).Reason, "decode_error")
 	is.Equal(fateOf(t, db.Pool, ids[2]), fate{Reason: "retry_terminal", Error: "broken"})
 	is.Equal(fateOf(t, db.Pool, ids[3]), fate{Reason: "rejected", Error: "no"})
-	is.Equal(fateOf(t, db.Pool, ids[4]), fate{Reason: "retry_terminal", Error: queue.ErrNoOutcome.Error()})
+	is.Equal(fateOf(t, db.Pool, ids[4]), fate{Reason: "retry_terminal", Error: queue.ErrNoOutcome.Error() + ": 3 outcomes for 4 messages; each needs one, nil if it is done"})
 }
 
 func TestHandleBatch_PanicFailsAll(t *testing.T) {

@@ -29,7 +29,6 @@ func TestNewWorker_ListsEveryProblem(t *testing.T) {
 	_, err := queue.NewWorker(nil,
 		orders.Handle(handle, queue.Concurrency(0), queue.Prefetch(-1), queue.Lease(0)),
 		orders.Handle(handle),
-		orders.Handle(handle),
 		typed.NewQueue[order]("").Handle(handle),
 		typed.NewQueue[order]("no handler").Handle(nil),
 		typed.NewQueue[order]("bad policy").Handle(handle, queue.Retry(retry.Constant{Delay: -1})),

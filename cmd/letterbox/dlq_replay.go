@@ -67,7 +67,7 @@ func (t *tool) agree(ctx context.Context, pool *pgxpool.Pool, w *letterWork, ver
 		if err := t.tabulate(counts); err != nil {
 			return 0, false, err
 		}
-		t.note("%s would be %sd", plural(total, "dead letter"), verb)
+		t.note("this would %s %s", verb, plural(total, "dead letter"))
 	}
 	yes, err = t.mayGo(ctx, w.yes, fmt.Sprintf("%s %s?", verb, plural(total, "dead letter")))
 	return total, yes, err

@@ -110,7 +110,7 @@ func TestDeadWork_ChangesNothingWithoutYes(t *testing.T) {
 	is := is.New(t)
 	db := failed(t)
 	for _, verb := range []string{"replay", "purge"} {
-		letterbox(t, db, "dlq", verb, "--queue", "orders").wants(t, 0, "orders  rejected              1", "2 dead letters would be "+verb+"d\nnothing was changed: --yes does it")
+		letterbox(t, db, "dlq", verb, "--queue", "orders").wants(t, 0, "orders  rejected              1", "this would "+verb+" 2 dead letters\nnothing was changed: --yes does it")
 		letterbox(t, db, "dlq", verb, "--all", "--limit", "3", "--json").wants(t, 0, `{"dry_run":true,"matched":3,`, "nothing was changed")
 		letterbox(t, db, "dlq", verb, "--queue", "odrers", "--yes").wants(t, 1, "", `queue "odrers" is empty or not known`)
 		letterbox(t, db, "dlq", verb, "--reason", "odd", "--yes").wants(t, 1, "", "no dead letter matches")

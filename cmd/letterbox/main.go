@@ -45,10 +45,11 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		return code
 	}
 	fmt.Fprintf(errs, "letterbox: %v\n", err)
+	_, drifted := errors.AsType[*queue.SchemaError](err)
 	switch {
 	case code == exitUsage:
 		fmt.Fprintf(errs, "See '%s --help'.\n", at.CommandPath())
-	case errors.Is(err, queue.ErrNoTable):
+	case errors.Is(err, queue.ErrNoTable) && !drifted: // which has listed what is missing, and what makes it
 		fmt.Fprintln(errs, "Here, 'letterbox migrate up' makes what is missing, and 'letterbox validate' says what that is.")
 	}
 	return code

@@ -31,8 +31,8 @@ func newMigrateUp(t *tool) *cobra.Command {
 		Long: `up makes what is missing of the tables, in one transaction, and leaves what is there as it is, whoever made it: an earlier
 version, another tool, or Alembic for the Python library. Where nothing is missing it only reads.
 
-Where the tables would still not be what is needed, because something is there in another shape, nothing is done at all
-and the differences are listed: see 'letterbox validate'.
+Where the tables would still not be what is needed, because something is there in another shape, or the schema is not, nothing
+is done at all and the differences are listed: see 'letterbox validate'.
 
 With --dry-run it does the same and rolls it back, so it takes the same locks, for a moment.`,
 		Example: `  letterbox migrate up
@@ -59,7 +59,7 @@ func (t *tool) migrateUp(ctx context.Context, dry, asJSON bool) error {
 	})
 	if err != nil && !errors.Is(err, errDry) {
 		if _, drifted := errors.AsType[*queue.SchemaError](err); drifted {
-			err = fmt.Errorf("nothing was done, since something is there in another shape: %w", err)
+			err = fmt.Errorf("nothing was done, for it would not be enough: %w", err)
 		}
 		return err
 	}

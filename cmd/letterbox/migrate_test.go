@@ -45,6 +45,15 @@ func TestMigrateUp_DoesNothingOnTablesThatDrifted(t *testing.T) {
 	is.Equal(ask[int](t, db, `SELECT count(*) FROM pg_tables WHERE tablename = 'outbox_dlq'`), 0)
 }
 
+func TestMigrateUp_SaysWhatMakesTheSchema(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	r := letterbox(t, pgtest.New(t), "migrate", "up", "--schema", "nope")
+	r.wants(t, 1, "", `nothing was done, for it would not be enough: migrate "nope"."outbox": 3 differences`)
+	r.wants(t, 1, "", `mend: CREATE SCHEMA "nope"`)
+	is.True(!strings.Contains(r.errs, "letterbox migrate up")) // which was just tried
+}
+
 func TestMigratePrint_WritesFilesThatMakeTheTables(t *testing.T) {
 	t.Parallel()
 	for tool, files := range map[string][]string{
@@ -91,6 +100,11 @@ func TestMigratePrint_LeavesNothingWhereOneFileIsThere(t *testing.T) {
 	is.NoErr(err)
 	is.Equal(len(found), 1)
 	prepare(t, "", "migrate", "print", "--dir", filepath.Join(dir, "none")).run(t).wants(t, 1, "", "no such file or directory")
+}
+
+func TestValidate_SaysWhatMakesTables(t *testing.T) {
+	t.Parallel()
+	letterbox(t, pgtest.New(t), "validate").wants(t, 3, "1. table \"outbox\" is missing\n   needs: a table\n   mend:  letterbox migrate up\n", "")
 }
 
 func TestValidate_ListsDifferencesThatMend(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"mime"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -25,7 +24,7 @@ type publication struct {
 	contentType   string
 	correlationID string
 	headers       []string
-	delay         time.Duration
+	delay         age
 	ids, asJSON   bool
 	given         bool // --data is
 	options       []queue.PublishOption
@@ -73,7 +72,7 @@ Any name is a queue; see 'letterbox status' for those that there are.`,
 	f.StringVar(&p.contentType, "content-type", "application/json", "header content-type; empty for none")
 	f.StringVar(&p.correlationID, "correlation-id", "", "header correlation_id (default: a random UUID for each)")
 	f.StringArrayVar(&p.headers, "header", nil, "further header, name=value; can be repeated")
-	f.DurationVar(&p.delay, "delay", 0, "how much later than now it is due, by the database's clock")
+	f.Var(&p.delay, "delay", "how much later than now it is due, by the database's clock, such as 15m or 30d")
 	f.BoolVar(&p.ids, "ids", false, "with --lines: print the id of each message")
 	f.BoolVar(&p.asJSON, "json", false, "print JSON")
 	c.MarkFlagsMutuallyExclusive("data", "file")
@@ -93,7 +92,7 @@ func (p *publication) prepare() error {
 		return usagef("--batch-commit and --ids are for --lines")
 	}
 	p.options = []queue.PublishOption{
-		queue.Headers(more), queue.ContentType(p.contentType), queue.CorrelationID(p.correlationID), queue.Delay(p.delay),
+		queue.Headers(more), queue.ContentType(p.contentType), queue.CorrelationID(p.correlationID), queue.Delay(p.delay.Duration),
 	}
 	media, _, _ := mime.ParseMediaType(p.contentType)
 	p.checkJSON = media == "application/json" || strings.HasSuffix(media, "+json")
@@ -193,9 +192,12 @@ func (p *publication) payload(raw []byte) ([]byte, error) {
 	if !p.checkJSON {
 		return raw, nil
 	}
+	if len(trimSpace(raw)) == 0 {
+		return nil, errors.New("is empty, which is not JSON (see --content-type)")
+	}
 	if err := json.Unmarshal(raw, new(json.RawMessage)); err != nil {
 		where := ""
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok && len(raw) > 0 {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			where = fmt.Sprintf(", from byte %d on", syntax.Offset)
 		}
 		return nil, fmt.Errorf("is not JSON%s (see --content-type)", where)

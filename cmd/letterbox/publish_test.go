@@ -25,7 +25,7 @@ func TestPublish_OneMessage(t *testing.T) {
 
 	is.Equal(letterbox(t, db, "publish", "q", "--data", `{"id":7}`).out, "1\n")
 	is.Equal(fed(t, db, strings.NewReader(" {\"id\":8}\n"), "publish", "q", "--header", "a=b=c", "--header", "d=",
-		"--correlation-id", "story", "--delay", "1h", "--json").out, `{"queue":"q","published":1,"ids":[2]}`+"\n")
+		"--correlation-id", "story", "--delay", "2d", "--json").out, `{"queue":"q","published":1,"ids":[2]}`+"\n")
 	is.Equal(letterbox(t, db, "publish", "q", "--file", file, "--content-type", "").out, "3\n")
 
 	all := queuetest.Messages(t, db.Pool, queue.New("q"))
@@ -35,7 +35,7 @@ func TestPublish_OneMessage(t *testing.T) {
 	is.True(all[0].Headers["correlation_id"] != "")
 	is.Equal(string(all[1].Payload), `{"id":8}`)
 	is.Equal(all[1].Headers, map[string]string{"content-type": "application/json", "correlation_id": "story", "a": "b=c", "d": ""})
-	is.Equal(all[1].Delay().Hours(), 1.0)
+	is.Equal(all[1].Delay().Hours(), 48.0)
 	is.Equal(all[2].Payload, []byte{0, 1, 2})
 	is.Equal(all[2].Headers["content-type"], "")
 }
@@ -45,9 +45,11 @@ func TestPublish_RefusesWhatIsNoMessage(t *testing.T) {
 	is := is.New(t)
 	db := made(t)
 	letterbox(t, db, "publish", "q", "--data", `{"secret":`).wants(t, 1, "", "the payload is not JSON, from byte 10 on")
-	letterbox(t, db, "publish", "q", "--data", "").wants(t, 1, "", "the payload is not JSON")
+	letterbox(t, db, "publish", "q", "--data", " ").wants(t, 1, "", "the payload is empty, which is not JSON (see --content-type)")
+	fed(t, db, strings.NewReader(""), "publish", "q").wants(t, 1, "", "the payload is empty")
 	letterbox(t, db, "publish", "q", "--data", "1", "--header", "content-type=x").wants(t, 2, "", "is set by the codec")
-	letterbox(t, db, "publish", "q", "--data", "1", "--delay", "-1s").wants(t, 2, "", "invalid delay")
+	letterbox(t, db, "publish", "q", "--data", "1", "--delay", "-1s").wants(t, 2, "", "it is written 90s, 15m, 12h or 30d")
+	letterbox(t, db, "publish", "q", "--data", "1", "--delay", "4000d").wants(t, 2, "", "invalid delay: 96000h0m0s, it may be 0 to 87600h0m0s")
 	letterbox(t, db, "publish", "q", "--file", "/no/such/file").wants(t, 1, "", "no such file")
 	fed(t, db, strings.NewReader(`"`+strings.Repeat("x", 1<<20)+`"`), "publish", "q").wants(t, 1, "", "is larger than 1048576 bytes")
 	is.Equal(ask[int](t, db, `SELECT count(*) FROM outbox`), 0)

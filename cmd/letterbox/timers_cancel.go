@@ -77,7 +77,7 @@ func (t *tool) cancelTimers(ctx context.Context, set cancelling) error {
 	if err != nil {
 		return err
 	}
-	if !set.asJSON {
+	if !set.asJSON && !set.yes {
 		text := fmt.Sprintf("%s would be cancelled", plural(waiting, "timer"))
 		if running > 0 {
 			text += fmt.Sprintf("; %d running would be left", running)

@@ -84,7 +84,10 @@ func (t *tool) explainDifferences(all []queue.Difference) {
 		if d.Have != "" {
 			t.line("   has:   %s", d.Have)
 		}
-		if d.Mend != "" {
+		switch {
+		case d.Missing && d.Part == queue.PartTable:
+			t.line("   mend:  letterbox migrate up")
+		case d.Mend != "":
 			t.line("   mend:  %s", strings.ReplaceAll(strings.TrimSpace(d.Mend), "\n", "\n          "))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 type catalog struct {
 	role, path string
 	schema     bool // the schema that the names ask for is there
+	named      bool // they ask for one, and the search_path does not matter
 	relations  []*liveRelation
 }
 
@@ -136,7 +137,7 @@ ORDER BY k.conname`
 // readCatalog reads what the catalogs say of the relations with the given names,
 // in two round trips.
 func (t *Table) readCatalog(ctx context.Context, tx pgx.Tx, names []string) (*catalog, error) {
-	c := &catalog{}
+	c := &catalog{named: t.names.Schema != ""}
 	b := &pgx.Batch{}
 	b.Queue(sessionSQL, t.names.Schema).QueryRow(func(row pgx.Row) error {
 		return row.Scan(&c.role, &c.path, &c.schema)

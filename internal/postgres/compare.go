@@ -136,7 +136,7 @@ func (c *comparison) table(ctx context.Context, tx pgx.Tx, known []string) error
 	live := c.find(c.need.name)
 	if live == nil {
 		d.Missing = true
-		if other := c.elsewhere(c.need.name); other != "" {
+		if other := c.elsewhere(c.need.name); !c.named && other != "" {
 			d.Have = "the search_path (" + c.path + ") does not find " + other
 		}
 		c.add(d)
