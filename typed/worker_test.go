@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/matryer/is"
 
+	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/retry"
 	"github.com/letterbox-go/letterbox/typed"
@@ -254,6 +255,21 @@ func TestWorker_OneBadQueueDoesNotStopTheOthers(t *testing.T) {
 }
 
 // logged is a log that tests can wait on.
+// A worker that never got as far as the tables has nothing to hand back at its end.
+func TestWorker_WithoutTablesStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t)
+	said := &logged{}
+	log := slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	stop := start(t, db.Pool, queue.Logger(log), typed.NewQueue[order]("orders").Handle(func(context.Context, order) error { return nil }))
+	said.wait(t, "claim from 1 queues") // and is refused
+	began := time.Now()
+	is.NoErr(stop())
+	is.True(time.Since(began) < 1500*time.Millisecond) // the last writes may take 2 s
+	is.True(!strings.Contains(said.String(), "could not write the last outcomes"))
+}
+
 type logged struct {
 	mu   sync.Mutex
 	text strings.Builder

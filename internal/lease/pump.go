@@ -374,7 +374,9 @@ func (p *pump) land(t *trip) error {
 	p.tellTrip(t, now)
 	if t.err != nil {
 		p.ledger.giveBack(t.entries)
-		p.orphans = append(p.orphans, t.claims...)
+		if !errors.Is(t.err, store.ErrRefused) { // else they got nothing
+			p.orphans = append(p.orphans, t.claims...)
+		}
 		return t.err
 	}
 	p.recovered()

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,30 @@ func losing(o op, n int64) func(call) error {
 		}
 		return nil
 	}
+}
+
+// Where the store says that it did nothing, there is nothing to hand back.
+func TestPump_ARefusedClaimLeavesNothingBehind(t *testing.T) {
+	bubble(t, func(r *rig) {
+		var got tally
+		r.fail(func(_ context.Context, c call) error {
+			if c.op == exchange {
+				return fmt.Errorf("no such table: %w", store.ErrRefused)
+			}
+			return nil
+		}, nil)
+		r.publish(drafts(3)...)
+		r.start(queueOf(got.ack()))
+		pass(time.Minute)
+		r.is.True(len(r.made(exchange)) > 1)
+		r.is.Equal(len(r.made(giveBack)), 0)
+
+		r.fail(nil, nil)
+		pass(time.Minute)
+		n, _ := got.messages()
+		r.is.Equal(n, 3)
+		r.end()
+	})
 }
 
 func TestPump_ALostAnswerLosesNoMessageAndBlamesNobody(t *testing.T) {

@@ -64,10 +64,19 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 	}
 	if err != nil {
 		s.failed(err)
+		if IsRefusal(err) {
+			err = refused{err}
+		}
 		return store.Exchanged{}, fmt.Errorf("settle %d and claim from %d queues in %s: %w", len(outcomes), len(claims), s.table, err)
 	}
 	return done, nil
 }
+
+// refused is an error of the server's that is also [store.ErrRefused], in its own
+// words.
+type refused struct{ error }
+
+func (e refused) Unwrap() []error { return []error{e.error, store.ErrRefused} }
 
 func readExchange(res pgx.BatchResults, settles int, claims []store.Claim) (done store.Exchanged, err error) {
 	if _, err := res.Exec(); err != nil { // the pin

@@ -2,9 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 )
+
+// ErrRefused says that the store has answered, and that nothing was done: a table
+// is missing, a right.
+var ErrRefused = errors.New("refused")
 
 // Exchanger settles what is finished and claims what is next.
 type Exchanger interface {
@@ -14,8 +19,8 @@ type Exchanger interface {
 	// over by claims, never waited for; a row to be settled is waited for, as
 	// only an extension or a late worker can have it locked, and not for long.
 	//
-	// After an error nothing is known: the writes may have been committed and
-	// the answer lost. The caller may repeat the outcomes (those that did
+	// After an error that is not [ErrRefused] nothing is known: the writes may
+	// have been committed and the answer lost. The caller may repeat the outcomes (those that did
 	// take effect then count as not settled) and gives the tokens of the
 	// claims to [Returner.Return].
 	Exchange(ctx context.Context, outcomes []Outcome, claims []Claim) (Exchanged, error)
