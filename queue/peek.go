@@ -136,7 +136,7 @@ func (q Queue) peek(ctx context.Context, db Reader, state MessageState, p Page) 
 			err = errors.Join(err, fmt.Errorf("%w: %.50q is not what a page said comes next", ErrInvalid, p.After))
 		}
 	}
-	if err := errors.Join(q.Err(), checkReader(db), err); err != nil {
+	if err := errors.Join(q.Err(), CheckReader(db), err); err != nil {
 		return nil, "", err
 	}
 	look.Leased = state == StateLeased
@@ -165,7 +165,7 @@ func (q Queue) peek(ctx context.Context, db Reader, state MessageState, p Page) 
 // none with this id, or not any more. See [Queue.Peek].
 func (q Queue) PeekID(ctx context.Context, db Reader, id int64) (Peeked, bool, error) {
 	row, at, err := func() (row *store.StoredTimer, at time.Time, err error) {
-		if err := errors.Join(q.Err(), checkReader(db)); err != nil {
+		if err := errors.Join(q.Err(), CheckReader(db)); err != nil {
 			return nil, at, err
 		}
 		row, at, err = q.table.PeekID(ctx, db, q.name, id)

@@ -168,7 +168,7 @@ func (o Outbox) Stats(ctx context.Context, db Reader, opts StatsOptions) (Stats,
 
 func readStats(ctx context.Context, t *postgres.Table, db Reader, opts StatsOptions) (Stats, error) {
 	look, err := opts.look()
-	if err := errors.Join(checkReader(db), err); err != nil {
+	if err := errors.Join(CheckReader(db), err); err != nil {
 		return Stats{}, err
 	}
 	exists, may, err := t.Readable(ctx, db)
@@ -232,8 +232,9 @@ func newQueueStats(c *postgres.Counted, most int64) QueueStats {
 	return q
 }
 
-// checkReader is [ErrNoTransaction] where db is nil, or holds nil.
-func checkReader(db Reader) error {
+// CheckReader is [ErrNoTransaction] where db is nil, or holds nil, as [CheckTx] is. It
+// is for those who look at an outbox beside this package.
+func CheckReader(db Reader) error {
 	missing := db == nil
 	switch x := db.(type) {
 	case *pgxpool.Pool:

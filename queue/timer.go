@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -69,19 +68,8 @@ func Atomic(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(
 
 // Read calls f with what db sees, checked likewise. It is for package queuetest.
 func Read(db postgres.Rower, t *postgres.Table, f func(store.Outbox) error) error {
-	missing := db == nil
-	switch x := db.(type) {
-	case *pgxpool.Pool:
-		missing = x == nil
-	case *pgx.Conn:
-		missing = x == nil
-	case Tx:
-		if err := CheckTx(x); err != nil {
-			return err
-		}
-	}
-	if missing {
-		return ErrNoTransaction
+	if err := CheckReader(db); err != nil {
+		return err
 	}
 	return explain(t, f(In(db, t)))
 }

@@ -132,7 +132,7 @@ func (o Outbox) Upkeep(ctx context.Context, db Reader) (Upkeep, error) {
 }
 
 func readUpkeep(ctx context.Context, t *postgres.Table, db Reader) (u Upkeep, err error) {
-	if err := checkReader(db); err != nil {
+	if err := CheckReader(db); err != nil {
 		return u, err
 	}
 	outbox, at, ok, err := t.Upkeep(ctx, db, false)

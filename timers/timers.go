@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -135,7 +134,7 @@ func (t Timers) List(ctx context.Context, db DB, f Filter, p Page) ([]Live, erro
 // be those of one queue: see [Of].
 func (t Timers) Get(ctx context.Context, db DB, id string) (Live, bool, error) {
 	row, err := func() (*store.StoredTimer, error) {
-		if err := errors.Join(t.one(), checkDB(db), checkID(id)); err != nil {
+		if err := errors.Join(t.one(), queue.CheckReader(db), checkID(id)); err != nil {
 			return nil, err
 		}
 		row, err := queue.In(db, t.table).GetTimer(ctx, t.queue, id)
@@ -183,7 +182,7 @@ func (t Timers) prepare(db DB, f Filter) (store.TimerFilter, error) {
 		return store.TimerFilter{}, err
 	}
 	where, err := f.bind(t)
-	return where, errors.Join(checkDB(db), err)
+	return where, errors.Join(queue.CheckReader(db), err)
 }
 
 // made says what is wrong with the construction.
@@ -201,23 +200,6 @@ func (t Timers) one() error {
 	}
 	if t.queue == "" {
 		return fmt.Errorf("%w: these are the timers of all queues; use Of", ErrInvalid)
-	}
-	return nil
-}
-
-// checkDB catches what the compiler cannot.
-func checkDB(db DB) error {
-	missing := db == nil
-	switch x := db.(type) {
-	case *pgxpool.Pool:
-		missing = x == nil
-	case *pgx.Conn:
-		missing = x == nil
-	case queue.Tx:
-		return queue.CheckTx(x)
-	}
-	if missing {
-		return queue.ErrNoTransaction
 	}
 	return nil
 }
