@@ -98,35 +98,18 @@ see 'letterbox dlq show'. The exit code is 1 where a filter matches nothing.`,
 }
 
 func (t *tool) listLetters(ctx context.Context, pool *pgxpool.Pool, s *selection, limit int, oldest, asJSON bool) error {
-	var (
-		rows  [][]string
-		found int
-		more  bool
-		page  = dlq.Page{Size: pageSize, OldestFirst: oldest}
-	)
-	for !more {
-		list, err := dlq.In(t.outbox).List(ctx, pool, s.filter(), page)
-		if err != nil {
-			return err
+	var rows [][]string
+	found, err := walk(t, limit, func(after string) ([]dlq.Letter, error) {
+		return dlq.In(t.outbox).List(ctx, pool, s.filter(), dlq.Page{Size: pageSize, OldestFirst: oldest, After: after})
+	}, func(l dlq.Letter) error {
+		if asJSON {
+			return t.json().print(newLetter(l))
 		}
-		for _, l := range list {
-			if more = limit > 0 && found == limit; more {
-				break
-			}
-			found++
-			if !asJSON {
-				rows = append(rows, []string{count(l.ID), clock(l.FailedAt), shown(l.Queue, 60), shown(l.Reason, 40), count(l.Deliveries), shown(l.Error, 80)})
-			} else if err := t.json().print(newLetter(l)); err != nil {
-				return err
-			}
-		}
-		if len(list) < page.Size {
-			break
-		}
-		page.After = list[len(list)-1].Cursor()
-	}
-	if more {
-		t.note("there are more: see --limit")
+		rows = append(rows, []string{count(l.ID), clock(l.FailedAt), shown(l.Queue, 60), shown(l.Reason, 40), count(l.Deliveries), shown(l.Error, 80)})
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if found == 0 || asJSON {
 		return t.noLetters(ctx, pool, s, found)

@@ -21,9 +21,6 @@ func newTimers(t *tool) *cobra.Command {
 	return c
 }
 
-// pageSize is how many are read at once.
-const pageSize = 500
-
 func newTimersList(t *tool) *cobra.Command {
 	var (
 		f           timers.Filter
@@ -62,36 +59,19 @@ claimed too. Payloads are not shown: see 'letterbox peek'. The exit code is 1 wh
 }
 
 func (t *tool) listTimers(ctx context.Context, pool *pgxpool.Pool, f timers.Filter, limit int, asJSON bool) error {
-	var (
-		rows  [][]string
-		found int
-		more  bool
-		page  = timers.Page{Size: pageSize}
-		now   = time.Now()
-	)
-	for !more {
-		list, err := timers.In(t.outbox).List(ctx, pool, f, page)
-		if err != nil {
-			return err
+	var rows [][]string
+	now := time.Now()
+	found, err := walk(t, limit, func(after string) ([]timers.Live, error) {
+		return timers.In(t.outbox).List(ctx, pool, f, timers.Page{Size: pageSize, After: after})
+	}, func(l timers.Live) error {
+		if asJSON {
+			return t.json().print(newTimer(l))
 		}
-		for _, l := range list {
-			if more = limit > 0 && found == limit; more {
-				break
-			}
-			found++
-			if !asJSON {
-				rows = append(rows, []string{shown(l.Queue, 60), shown(l.TimerID, 60), timerState(l, now), clock(l.DueAt), count(l.Attempts), count(l.ID)})
-			} else if err := t.json().print(newTimer(l)); err != nil {
-				return err
-			}
-		}
-		if len(list) < page.Size {
-			break
-		}
-		page.After = list[len(list)-1].Cursor()
-	}
-	if more {
-		t.note("there are more: see --limit")
+		rows = append(rows, []string{shown(l.Queue, 60), shown(l.TimerID, 60), timerState(l, now), clock(l.DueAt), count(l.Attempts), count(l.ID)})
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	switch {
 	case found == 0 && f == (timers.Filter{Running: f.Running}):
