@@ -48,7 +48,8 @@ func startSecured(t *testing.T) secured {
 	s := secured{roots: filepath.Join(t.TempDir(), "roots.pem")}
 	var err error
 	for range 5 { // somebody may take the port before the server does
-		s.port = int(freePort(t))
+		s.port, err = pgserver.FreePort()
+		is.NoErr(err)
 		if s.server, err = pgserver.Start(t.Context(), pgserver.OnPort(s.port), pgserver.Bin(os.Getenv("LETTERBOX_PG_BIN"))); err == nil {
 			break
 		}

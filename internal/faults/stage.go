@@ -44,7 +44,7 @@ func (s *stage) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	port, err := pgserver.FreePort()
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -77,13 +76,4 @@ func (w *wire) afflict(t toxic) (heal func(context.Context) error, err error) {
 		names = append(names, added.Name)
 	}
 	return heal, nil
-}
-
-// freePort is a port of 127.0.0.1 that nobody uses just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }

@@ -4,7 +4,6 @@ package pgserver
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"testing"
 
@@ -71,10 +70,8 @@ func TestRestart_StartsAServerThatHasEnded(t *testing.T) {
 func TestOnPort_TakesConnectionsThereToo(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := FreePort()
 	is.NoErr(err)
-	port := l.Addr().(*net.TCPAddr).Port
-	is.NoErr(l.Close())
 
 	m, _ := testMachine(t, nil)
 	s, err := start(t.Context(), m, newSettings([]Option{OnPort(port)}))
