@@ -40,7 +40,7 @@ var states = map[string]state{
 	"being claimed": func(t *testing.T, s substrate) {
 		p, ok := s.(onPostgres)
 		if !ok {
-			t.Skip("a claim in memory is over at once")
+			t.Skip("no claim can be under way in memory: each is over at once, so there is no such state to set up")
 		}
 		put(t, s, "t", time.Hour, "old")
 		lock(t, p.Pool, `UPDATE outbox SET acquired_token = gen_random_uuid(), acquired_at = now()`)

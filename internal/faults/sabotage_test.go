@@ -15,7 +15,7 @@ import (
 // than the lease bring late settlements about. An audit that finds nothing here would find nothing anywhere.
 func TestAudit_SeesSabotage(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes a minute")
+		t.Skip("it builds workers and has them run for half a minute: too long for -short")
 	}
 	is := is.New(t)
 	set, err := parse([]string{"-only", "later than its lease,SIGCONT once", "-sabotage", "-for", "25s", "-seed", "1"}, io.Discard)
