@@ -62,11 +62,15 @@ func backlog(ctx context.Context, r *run) error {
 		}
 		r.add(share(s.name+": kept", perSecond/small))
 		if s.name == "deep" {
-			r.add(mebibytes(s.name+": heap peak", heap), times(s.name+": heap peak / small", heap/smallHeap))
+			r.add(mebibytes(s.name+": heap peak", heap), times(s.name+": heap peak / small", heapTimes(heap, smallHeap)))
 		}
 	}
 	return nil
 }
+
+// heapTimes is how many times as large one peak is as another, both in MiB. What is below one is told from nothing by the
+// moments at which the garbage collector runs alone, and counts as one.
+func heapTimes(heap, small float64) float64 { return max(heap, 1) / max(small, 1) }
 
 func (r *run) situation(ctx context.Context, s situation) (perSecond, heap float64, err error) {
 	err = r.in(ctx, func(db *database) error {

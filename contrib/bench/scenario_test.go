@@ -55,6 +55,20 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
+func TestHeapTimes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ heap, small, want float64 }{
+		"grows with the backlog":    {heap: 30, small: 10, want: 3},
+		"is flat":                   {heap: 10, small: 10, want: 1},
+		"one too small to be seen":  {heap: 4, small: 0, want: 4},
+		"both too small to be seen": {heap: 0, small: 0, want: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			is.New(t).Equal(heapTimes(tt.heap, tt.small), tt.want)
+		})
+	}
+}
+
 func TestMeasure_SaysWhatIsNotDone(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
