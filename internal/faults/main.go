@@ -100,7 +100,8 @@ func faults(ctx context.Context, set settings, out, progress io.Writer) (err err
 	fmt.Fprintf(progress, "seed %d; building workers\n", set.seed)
 	building := time.Now()
 	defer func() {
-		keep := set.keep || err != nil && ctx.Err() == nil
+		expected := set.sabotage && errors.Is(err, errFound)
+		keep := set.keep || err != nil && ctx.Err() == nil && !expected
 		err = errors.Join(err, s.close(keep))
 		if keep {
 			fmt.Fprintln(progress, "journals and logs are in", s.dir)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,19 +13,31 @@ import (
 )
 
 // TestAudit_SeesSabotage runs workers whose statements settle a claim that has gone to another: packets that come later
-// than the lease bring late settlements about. An audit that finds nothing here would find nothing anywhere.
+// than the lease bring late settlements about. An audit that finds nothing here would find nothing anywhere. A late
+// settlement does harm only where it meets the other's claim, which is a matter of chance on a busy machine: where a seed
+// brings none about, the next one is tried.
 func TestAudit_SeesSabotage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds workers and has them run for half a minute: too long for -short")
 	}
-	is := is.New(t)
-	set, err := parse([]string{"-only", "later than its lease,SIGCONT once", "-sabotage", "-for", "25s", "-seed", "1"}, io.Discard)
-	is.NoErr(err)
-	var report strings.Builder
-	err = faults(t.Context(), set, &report, t.Output())
-	t.Log(report.String())
-	is.True(errors.Is(err, errFound))
-	is.True(strings.Contains(report.String(), "only its holder settles a claim"))
+	const seeds = 4
+	for seed := 1; seed <= seeds; seed++ {
+		args := []string{"-only", "later than its lease,SIGCONT once", "-sabotage", "-for", "25s", "-seed", strconv.Itoa(seed)}
+		set, err := parse(args, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var report strings.Builder
+		err = faults(t.Context(), set, &report, t.Output())
+		t.Log(report.String())
+		if err != nil && !errors.Is(err, errFound) {
+			t.Fatal(err)
+		}
+		if strings.Contains(report.String(), "only its holder settles a claim") {
+			return
+		}
+	}
+	t.Errorf("%d runs of workers without the guard of the lease token, and the audit found nothing", seeds)
 }
 
 func TestWithoutGuards_RefusesStatementsThatItDoesNotKnow(t *testing.T) {
