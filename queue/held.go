@@ -43,13 +43,12 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	batch, err := p.ground.Hold(ctx, tx, c)
 	p.witness.Fetched(c, batch.Messages, time.Since(began), explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
+	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext}
 	if err != nil || len(batch.Messages) == 0 {
-		return lease.Held{NextDue: batch.NextDue, HasNext: batch.HasNext}, err
+		return held, err
 	}
-	held := lease.Held{
-		More: len(batch.Messages) == c.Limit, Messages: len(batch.Messages), Lag: lease.Lateness(batch.Messages),
-		NextDue: batch.NextDue, HasNext: batch.HasNext,
-	}
+	held.More, held.Messages = len(batch.Messages) == c.Limit, len(batch.Messages)
+	held.Lag, held.Newest = lease.Lateness(batch.Messages), batch.Messages[len(batch.Messages)-1].DueAt
 
 	p.witness.dispatched(c.Queue, len(batch.Messages))
 	began = time.Now()
@@ -86,7 +85,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	p.holds.Store(int64(max(1, len(batch.Messages)/8)))
 	p.log.Warn("a batch failed as a whole and is tried again in smaller ones",
 		slog.Int("messages", len(batch.Messages)), slog.String("error", p.text(err)))
-	held.More = true
+	held.More, held.LetGo = true, true
 	return held, nil
 }
 

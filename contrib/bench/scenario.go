@@ -24,8 +24,8 @@ type scenario struct {
 
 // scenarios in the order in which "all" runs them.
 var scenarios = []scenario{
-	drainScenario, drainTxScenario, backlogScenario, pinnedScenario, publishScenario, batchScenario, idleScenario,
-	timersScenario, fleetScenario,
+	drainScenario, drainTxScenario, backlogScenario, pinnedScenario, pinnedTxScenario, publishScenario, batchScenario,
+	idleScenario, timersScenario, fleetScenario,
 }
 
 // pickScenarios finds scenarios by a list of names with commas between; "all" is every one.

@@ -19,16 +19,26 @@ var pinnedScenario = scenario{
 	what:    "messages at most between publisher and worker",
 	systems: []string{"letterbox", "floor", "river"},
 	charted: []string{"pinned", "kept"},
-	run:     pinned,
+	run:     func(ctx context.Context, r *run) error { return pinned(ctx, r, single) },
+}
+
+var pinnedTxScenario = scenario{
+	name:    "pinned-tx",
+	about:   "the same, where messages are claimed, handled and deleted in one transaction",
+	n:       20_000,
+	what:    "messages at most between publisher and worker",
+	systems: []string{"letterbox", "floor-tx"},
+	charted: []string{"pinned", "kept"},
+	run:     func(ctx context.Context, r *run) error { return pinned(ctx, r, batchedTx) },
 }
 
 // pinned measures twice: as things are, then under an open snapshot, which keeps every dead row in the table.
-func pinned(ctx context.Context, r *run) error {
-	free, err := r.stream(ctx, false)
+func pinned(ctx context.Context, r *run, f form) error {
+	free, err := r.stream(ctx, f, false)
 	if err != nil {
 		return err
 	}
-	held, err := r.stream(ctx, true)
+	held, err := r.stream(ctx, f, true)
 	if err != nil {
 		return err
 	}
@@ -47,7 +57,7 @@ func tail(values []float64) []float64 { return values[len(values)-max(1, len(val
 
 // stream publishes as fast as the worker handles, for as long as the settings say, and returns how many messages were
 // handled in each second.
-func (r *run) stream(ctx context.Context, underSnapshot bool) (perSecond []float64, err error) {
+func (r *run) stream(ctx context.Context, f form, underSnapshot bool) (perSecond []float64, err error) {
 	err = r.in(ctx, func(db *database) error {
 		if underSnapshot {
 			release, err := holdSnapshot(ctx, db)
@@ -58,7 +68,7 @@ func (r *run) stream(ctx context.Context, underSnapshot bool) (perSecond []float
 		}
 		// More than any system can do; a bit for each is not much.
 		a := newOpenAudit(int(r.set.length.Seconds()+1)*500_000 + 2*r.n)
-		w := worker{db: db, handle: a.handle}
+		w := worker{db: db, form: f, handle: a.handle}
 		lost, err := r.working(ctx, w, func(ctx context.Context) error {
 			var published atomic.Int64
 			group, ctx := errgroup.WithContext(ctx)

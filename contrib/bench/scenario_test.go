@@ -29,7 +29,7 @@ func TestScenarios(t *testing.T) {
 					switch sc.name {
 					case "timers", "idle":
 						set.n = 30
-					case "pinned":
+					case "pinned", "pinned-tx":
 						set.n = 2 * publishAtOnce
 					}
 					res, err := measure(t.Context(), s, set, sc, name, 1)

@@ -16,9 +16,15 @@ import (
 type Held struct {
 	// More says that there may be more to handle right now.
 	More bool
-	// Messages is how many were handled, and Lag how late the oldest of them was.
+	// Looked is how long it took to hold what there was.
+	Looked time.Duration
+	// Messages is how many were held, Lag how late the oldest of them was, and
+	// Newest the due time of the last one.
 	Messages int
 	Lag      time.Duration
+	Newest   time.Time
+	// LetGo says that they were not settled, and are where they were.
+	LetGo bool
 	// NextDue is how long from now the next row becomes due, and HasNext whether
 	// there is one.
 	NextDue time.Duration
@@ -39,6 +45,7 @@ type holder struct {
 
 	mu sync.Mutex // guards what follows, which all goroutines share
 	attention
+	floor   floor
 	session int64 // the listening session that knows whether the queue sleeps
 }
 
@@ -64,6 +71,8 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		expired = !expired && !now.Before(polled.Add(e.pollEvery()))
 		if expired {
 			polled, c.ExpiredAfter = now, h.Lease
+		} else {
+			c.Since = h.since(now)
 		}
 		h.running.Add(1)
 		held, err := h.Hold(work, c)
@@ -87,6 +96,7 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 			continue
 		}
 		h.vitals.seen(time.Now(), held.Lag)
+		below := h.took(c, held, now.Add(held.Looked))
 		soon := e.attend(ctx, h, held)
 		if held.More {
 			h.call()
@@ -99,6 +109,9 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		if next := now.Add(held.NextDue); held.HasNext && next.Before(wake) {
 			wake = next
 		}
+		if !below.IsZero() && below.Before(wake) { // what is below the floor is still unseen
+			wake = below
+		}
 		if soon < time.Until(wake) && h.watching.CompareAndSwap(false, true) { // one is enough
 			wait(ctx, h.called, soon)
 			h.watching.Store(false)
@@ -108,6 +121,39 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 	}
 }
 
+// since is where the next claim begins; zero for a sweep.
+func (h *holder) since(now time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.floor.since(now)
+}
+
+// took takes in what a claim held, which was known at now. It returns when to look
+// for what lies below where it began; zero where nothing does.
+func (h *holder) took(c store.Claim, held Held, now time.Time) (below time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	sweep := c.Since.IsZero()
+	switch {
+	case held.LetGo:
+		h.floor.forget()
+	case held.Messages > 0:
+		h.floor.moved(sweep, held.More, held.Newest)
+	}
+	if sweep {
+		h.floor.sweptAt(now, held.Looked)
+		return time.Time{}
+	}
+	return h.floor.nextSweep()
+}
+
+// lost makes the next claim a sweep: the database has the rows of one that failed.
+func (h *holder) lost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.floor.forget()
+}
+
 // attend keeps the queue's attention, and tells publishers when it falls asleep
 // or wakes. It returns when to hold again at the latest, if not much is known to
 // be there: zero is at once, for what was committed before the queue fell asleep.
@@ -115,7 +161,7 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 	const whenever = time.Duration(math.MaxInt64)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.took(held.Messages, time.Now())
+	h.attention.took(held.Messages, time.Now())
 	if e.cfg.Sleeper == nil || !e.listening.Load() || ctx.Err() != nil {
 		return whenever
 	}
@@ -148,6 +194,7 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 // people to see, and returns how long to wait.
 func (e *Engine) heldFailed(h *holder, err error, backoff time.Duration) time.Duration {
 	h.vitals.failed(e.cfg.Explain(err))
+	h.lost()
 	level := slog.LevelDebug
 	if !h.failing.Swap(true) {
 		level = slog.LevelError

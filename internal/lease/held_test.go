@@ -20,8 +20,11 @@ type heldQueue struct {
 	expired int // rows with an expired lease
 	err     error
 	takes   time.Duration // a call with messages
+	looks   time.Duration // until it knows of them
+	letGo   bool          // the next call settles nothing
 
 	calls, running, most int
+	since                []time.Time // of calls for pending rows
 	handled              []time.Time
 	order                []bool // of calls that found something: whether for expired leases
 }
@@ -46,6 +49,13 @@ func (q *heldQueue) done() []time.Time {
 	return slices.Clone(q.handled)
 }
 
+// begun is where calls for pending rows began.
+func (q *heldQueue) begun() []time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.since)
+}
+
 func (q *heldQueue) made() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -53,6 +63,9 @@ func (q *heldQueue) made() int {
 }
 
 func (q *heldQueue) hold(ctx context.Context, c store.Claim) (Held, error) {
+	if err := pause(ctx, q.looks); err != nil {
+		return Held{}, err
+	}
 	n, held, err := q.take(c)
 	if n == 0 || err != nil {
 		return held, err
@@ -86,13 +99,18 @@ func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
 		n = min(c.Limit, q.expired)
 		q.expired -= n
 	} else {
+		q.since = append(q.since, c.Since)
 		var rest []time.Time
 		for _, at := range q.due {
 			wait := time.Until(at)
 			switch {
+			case at.Before(c.Since): // below the floor
 			case wait <= 0 && n < c.Limit:
 				n++
-				continue
+				held.Newest = at
+				if !q.letGo {
+					continue
+				}
 			case wait > 0 && (!held.HasNext || wait < held.NextDue):
 				held.HasNext, held.NextDue = true, wait
 			}
@@ -103,7 +121,11 @@ func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
 	if n > 0 {
 		q.order = append(q.order, c.ExpiredAfter > 0)
 	}
-	held.More = n == c.Limit
+	held.More, held.Messages, held.Looked = n == c.Limit, n, q.looks
+	if n > 0 && q.letGo {
+		q.letGo, held.More, held.LetGo = false, true, true
+		return 0, held, nil
+	}
 	return n, held, nil
 }
 
@@ -174,6 +196,72 @@ func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
 		r.end()
 		r.is.Equal(q.order, []bool{true, false, true, false, true, false, true, false})
 	})
+}
+
+func TestHold_FindsLateCommitsBelowTheFloor(t *testing.T) {
+	bubble(t, func(r *rig) {
+		q := &heldQueue{looks: 20 * time.Millisecond}
+		r.start(q.config())
+		for range 20 {
+			q.now(1)
+			r.engine.Wake("held")
+			pass(50 * time.Millisecond)
+		}
+		floored := 0
+		for _, since := range q.begun() {
+			if !since.IsZero() {
+				floored++
+			}
+		}
+		r.is.True(floored > 10)
+
+		q.add(time.Now().Add(-time.Hour))
+		r.engine.Wake("held")
+		pass(maxSweepGap)
+		r.is.Equal(len(q.done()), 21)
+		r.end()
+	})
+}
+
+// What was held and not settled lies below where the next claim would begin.
+func TestHold_SweepsForWhatWasNotSettled(t *testing.T) {
+	for name, fail := range map[string]func(*heldQueue){
+		"let go": func(q *heldQueue) { q.letGo = true },
+		"failed": func(q *heldQueue) { q.err = errStore },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				q := &heldQueue{looks: 20 * time.Millisecond}
+				c := q.config()
+				c.Concurrency = 1
+				r.start(c)
+				q.now(1)
+				r.engine.Wake("held")
+				pass(50 * time.Millisecond)
+				r.is.Equal(len(q.done()), 1)
+
+				q.mu.Lock()
+				fail(q)
+				q.due = append(q.due, time.Now())
+				begun := len(q.since)
+				q.mu.Unlock()
+				r.engine.Wake("held")
+				pass(25 * time.Millisecond)
+				q.mu.Lock()
+				q.err = nil
+				q.mu.Unlock()
+				pass(2 * firstBackoff)
+				since := q.begun()[begun:]
+				r.is.Equal(len(q.done()), 2)
+				if name == "let go" {
+					r.is.True(!since[0].IsZero()) // it had a floor
+					since = since[1:]
+				}
+				r.is.True(since[0].IsZero())
+				r.end()
+			})
+		})
+	}
 }
 
 func TestHold_GoesOnWhenTheStoreIsBackAndSaysSoOnce(t *testing.T) {

@@ -23,18 +23,6 @@ const (
 	aheadFor = 100 * time.Millisecond
 	// maxBytesAhead bounds the memory of a queue with large payloads.
 	maxBytesAhead = 32 << 20
-
-	// trail is how far behind the last due time seen a floored claim begins:
-	// transactions that publish commit at most about this late, as a rule.
-	trail = 200 * time.Millisecond
-	// sweepShare is the part of the time that claims without a floor may take.
-	// A floor spares the walk over index entries of rows that are long gone but
-	// that an old snapshot keeps (measured: a plain claim falls to 20 % of its
-	// speed after a minute); claims without one find what committed late.
-	sweepShare = 0.05
-	// maxSweepGap bounds how long a late commit below the floor can wait,
-	// whatever the share.
-	maxSweepGap = 5 * time.Second
 )
 
 // lane is what the pump knows of one queue. Only the pump's goroutine touches
@@ -60,10 +48,8 @@ type lane struct {
 	freeing int       // of those, about to be written
 	asked   int       // limits of the claims that are under way
 
-	position  time.Time // due time of the newest row claimed, by the store's clock
-	swept     time.Time // when the last claim without a floor ended
-	sweepTook time.Duration
-	rowBytes  float64 // moving mean of a payload's size
+	floor    floor
+	rowBytes float64 // moving mean of a payload's size
 }
 
 func newLane(q Queue) *lane {
@@ -147,22 +133,9 @@ func (l *lane) claim(now time.Time) store.Claim {
 	if l.expired {
 		c.ExpiredAfter = l.Lease
 	} else {
-		c.Since = l.floor(now)
+		c.Since = l.floor.since(now)
 	}
 	return c
-}
-
-// floor is where the next claim begins; zero for a full one.
-func (l *lane) floor(now time.Time) time.Time {
-	if l.position.IsZero() || !now.Before(l.nextSweep()) {
-		return time.Time{}
-	}
-	return l.position.Add(-trail)
-}
-
-func (l *lane) nextSweep() time.Time {
-	gap := time.Duration(float64(l.sweepTook) * (1/sweepShare - 1))
-	return l.swept.Add(min(gap, maxSweepGap))
 }
 
 // took takes in the answer to a claim that was sent at sent and answered at now.
@@ -185,15 +158,10 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 	l.attention.took(len(b.Messages), now)
 	swept := c.Since.IsZero()
 	if n := len(b.Messages); n > 0 {
-		// A full sweep leaves more to take right above it, which may be below
-		// the position: a backlog that was committed late.
-		if last := b.Messages[n-1].DueAt; last.After(l.position) || (swept && !short) {
-			l.position = last
-		}
+		l.floor.moved(swept, !short, b.Messages[n-1].DueAt)
 	}
 	if swept {
-		l.swept = now
-		l.sweepTook += (now.Sub(sent) - l.sweepTook) / 4
+		l.floor.sweptAt(now, now.Sub(sent))
 	}
 	l.hot, l.deep = !short, !short
 	if !short {
@@ -206,6 +174,6 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 		l.sleepUntil(sent.Add(b.NextDue)) // the next claim takes as long to get there
 	}
 	if !swept { // nothing above the floor; what is below it is still unseen
-		l.sleepUntil(l.nextSweep())
+		l.sleepUntil(l.floor.nextSweep())
 	}
 }

@@ -163,7 +163,7 @@ func TestLane_ExpiredClaimsComeFirstAndMoveNoFloor(t *testing.T) {
 	l.took(c, rows(2, now), now, now, true)
 	is.True(l.expired) // there may be more
 	is.True(l.hot)
-	is.True(l.position.IsZero())
+	is.True(l.floor.position.IsZero())
 	l.inHand = 0
 	l.took(c, rows(1, now), now, now, true)
 	is.True(!l.expired)
