@@ -15,7 +15,7 @@ type Claim struct {
 	Token uuid.UUID
 	// Since, where not zero, leaves out rows that became due before it. It is
 	// an instant of the store's clock, taken from an earlier claim. Such a
-	// claim does not see everything that is due: see the engine's lane. It has
+	// claim does not see everything that is due: see the engine's floor. It has
 	// no meaning for expired leases.
 	Since time.Time
 	// ExpiredAfter, where above zero, turns the claim to rows whose lease is
