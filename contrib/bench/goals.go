@@ -26,7 +26,6 @@ var goals = []goal{
 	{scenario: "pinned", metric: "pinned", by: "river", limit: 8},
 	{scenario: "pinned-tx", metric: "kept", limit: 0.85},
 	{scenario: "pinned-tx", metric: "kept at the end", limit: 0.85},
-	{scenario: "pinned-tx", metric: "pinned", by: "river", limit: 8},
 	{scenario: "publish", metric: "1 committer, no worker: kept", limit: 0.78},
 	{scenario: "publish", metric: "8 committers, no worker: kept", limit: 0.70},
 	{scenario: "publish", metric: "1 committer: kept", limit: 0.78},

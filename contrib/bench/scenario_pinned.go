@@ -27,7 +27,7 @@ var pinnedTxScenario = scenario{
 	about:   "the same, where messages are claimed, handled and deleted in one transaction",
 	n:       20_000,
 	what:    "messages at most between publisher and worker",
-	systems: []string{"letterbox", "floor-tx", "river"},
+	systems: []string{"letterbox", "floor-tx"},
 	charted: []string{"pinned", "kept"},
 	run:     func(ctx context.Context, r *run) error { return pinned(ctx, r, batchedTx) },
 }
