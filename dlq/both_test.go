@@ -10,6 +10,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/dlq"
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/queuetest"
@@ -18,11 +19,11 @@ import (
 
 // onEach runs a test on PostgreSQL, and on the outbox in memory that users test
 // with: what is said about dead letters is to be true of both.
-func onEach(t *testing.T, test func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB)) {
+func onEach(t *testing.T, test func(t *testing.T, newDB func(*testing.T) access.Pool)) {
 	t.Helper()
-	for name, make := range map[string]func(*testing.T) queue.BackgroundDB{
-		"postgres": func(t *testing.T) queue.BackgroundDB { return newDB(t).Pool },
-		"memory":   func(t *testing.T) queue.BackgroundDB { return queuetest.New(t) },
+	for name, make := range map[string]func(*testing.T) access.Pool{
+		"postgres": func(t *testing.T) access.Pool { return newDB(t).Pool },
+		"memory":   func(t *testing.T) access.Pool { return queuetest.New(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -61,7 +62,7 @@ func inter(t *testing.T, box *queuetest.Box, list []put) (ids []int64) {
 
 func TestReplay_OnEachSubstrate(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		orders := queue.New("orders")

@@ -13,6 +13,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/dlq"
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/queuetest"
@@ -43,7 +44,7 @@ type put struct {
 }
 
 // fill writes letters and returns their ids.
-func fill(t *testing.T, db queue.BackgroundDB, list ...put) (ids []int64) {
+func fill(t *testing.T, db access.Pool, list ...put) (ids []int64) {
 	t.Helper()
 	if box, ok := db.(*queuetest.Box); ok {
 		return inter(t, box, list)
@@ -64,7 +65,7 @@ func fill(t *testing.T, db queue.BackgroundDB, list ...put) (ids []int64) {
 }
 
 // fillMany writes n letters of a queue, each with an original id and a second of its own.
-func fillMany(t *testing.T, db queue.BackgroundDB, queue string, n int) {
+func fillMany(t *testing.T, db access.Pool, queue string, n int) {
 	t.Helper()
 	if box, ok := db.(*queuetest.Box); ok {
 		for i := range n {
@@ -88,14 +89,14 @@ func get[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) (v T)
 	return v
 }
 
-func letterCount(t *testing.T, db queue.BackgroundDB) int {
+func letterCount(t *testing.T, db access.Pool) int {
 	if box, ok := db.(*queuetest.Box); ok {
 		return len(storeOf(t, box).DeadLetters())
 	}
 	return get[int](t, db.(*pgxpool.Pool), "SELECT count(*) FROM outbox_dlq")
 }
 
-func messageCount(t *testing.T, db queue.BackgroundDB) int {
+func messageCount(t *testing.T, db access.Pool) int {
 	if box, ok := db.(*queuetest.Box); ok {
 		return len(storeOf(t, box).Rows())
 	}
@@ -120,7 +121,7 @@ func commit(t *testing.T, pool queue.Beginner, f func(tx pgx.Tx) error) {
 }
 
 // lock holds letters in a transaction until the test's end.
-func lock(t *testing.T, db queue.BackgroundDB, ids ...int64) {
+func lock(t *testing.T, db access.Pool, ids ...int64) {
 	t.Helper()
 	tx, err := db.Begin(t.Context())
 	if err != nil {

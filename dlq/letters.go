@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
@@ -72,7 +73,7 @@ func (l Letters) Count(ctx context.Context, db DB, f Filter) ([]Count, error) {
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
-	rows, err := queue.On(db, l.table).CountLetters(ctx, queues, where)
+	rows, err := access.On(db, l.table).CountLetters(ctx, queues, where)
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
@@ -88,7 +89,7 @@ func (l Letters) Get(ctx context.Context, db DB, id int64) (Letter, error) {
 	if err := l.check(db); err != nil {
 		return Letter{}, l.failed("get", err)
 	}
-	row, err := queue.In(db, l.table).Letter(ctx, id, l.queue)
+	row, err := access.In(db, l.table).Letter(ctx, id, l.queue)
 	if err != nil {
 		return Letter{}, fmt.Errorf("get dead letter %d of %s: %w", id, l, explain(l.table, err))
 	}
@@ -153,7 +154,7 @@ func (l Letters) List(ctx context.Context, db DB, f Filter, p Page) ([]Letter, e
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
-	rows, err := queue.On(db, l.table).ListLetters(ctx, queues, where, after, p.OldestFirst, p.Size)
+	rows, err := access.On(db, l.table).ListLetters(ctx, queues, where, after, p.OldestFirst, p.Size)
 	if err != nil {
 		return nil, l.failed(verb, err)
 	}
@@ -169,7 +170,7 @@ func (l Letters) queues(ctx context.Context, db DB, where store.LetterFilter) ([
 	if where.Queue != "" {
 		return []string{where.Queue}, nil
 	}
-	queues, _, err := queue.On(db, l.table).LetterScope(ctx, where)
+	queues, _, err := access.On(db, l.table).LetterScope(ctx, where)
 	return queues, err
 }
 

@@ -12,12 +12,13 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/dlq"
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
 func TestLetters_SelectWhatTheFilterSays(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		db := newDB(t)
 		ids := fill(t, db,
 			put{queue: "orders", reason: queue.ReasonRejected, err: "no such order: 100% _sure_", age: 3 * time.Hour},
@@ -84,7 +85,7 @@ func TestLetters_SelectWhatTheFilterSays(t *testing.T) {
 
 func TestLetters_CountByQueueAndReason(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		counts, err := letters.Count(t.Context(), db, dlq.Filter{})
@@ -153,7 +154,7 @@ func TestLetters_ListInPages(t *testing.T) {
 
 func TestLetters_PagesDoNotShiftWhenLettersGo(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		fillMany(t, db, "orders", 9)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
-	"github.com/letterbox-go/letterbox/queue"
 )
 
 // Purge deletes the letters that the filter selects, and returns how many those
@@ -44,7 +44,7 @@ func (l Letters) Purge(ctx context.Context, db DB, f Filter, opts ...PurgeOption
 func (l Letters) purge(ctx context.Context, db DB, where store.LetterFilter, set settings, rest func(context.Context, int64) error) (int64, error) {
 	w := walk{letters: l, where: where, batch: set.batch, limit: set.limit, rest: rest}
 	w.step = func(b batch) (int64, store.Place, bool, error) {
-		return queue.On(db, l.table).PurgeLetters(ctx, b.where, b.beyond, b.limit)
+		return access.On(db, l.table).PurgeLetters(ctx, b.where, b.beyond, b.limit)
 	}
 	return w.run(ctx, db)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/dlq"
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -17,7 +18,7 @@ func contains(err error, part string) bool { return strings.Contains(err.Error()
 
 func TestPurge_DeletesWhatTheFilterSelects(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		for _, tt := range []struct {
 			name    string
 			letters dlq.Letters

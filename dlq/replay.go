@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -63,7 +64,7 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 			o.applyReplay(&set)
 		}
 	}
-	if err := errors.Join(l.made(), queue.CheckTx(tx), set.err); err != nil {
+	if err := errors.Join(l.made(), access.CheckTx(tx), set.err); err != nil {
 		return Replayed{}, l.failed(verb, err)
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
@@ -77,7 +78,7 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 	if set.fix != nil {
 		var rows []store.Letter
 		for _, id := range ids {
-			row, err := queue.In(tx, l.table).Letter(ctx, id, l.queue)
+			row, err := access.In(tx, l.table).Letter(ctx, id, l.queue)
 			if err = explain(l.table, err); err == nil {
 				rows = append(rows, row)
 			} else if errors.Is(err, ErrNotFound) {
@@ -91,7 +92,7 @@ func (l Letters) Replay(ctx context.Context, tx queue.Tx, ids []int64, opts ...R
 	if len(ids) == 0 {
 		return done, nil
 	}
-	moved, err := queue.In(tx, l.table).ReplayLettersByID(ctx, ids, fixes, l.queue, set.to)
+	moved, err := access.In(tx, l.table).ReplayLettersByID(ctx, ids, fixes, l.queue, set.to)
 	if err != nil {
 		return Replayed{}, l.failed(verb, err)
 	}
@@ -182,11 +183,11 @@ func (l Letters) ReplayAll(ctx context.Context, db DB, f Filter, opts ...ReplayA
 // reads and one that moves what is still there.
 func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings, now *Replayed) (last store.Place, more bool, err error) {
 	if set.fix == nil {
-		moved, last, more, err := queue.On(db, l.table).ReplayLetters(ctx, b.where, b.beyond, b.limit, set.to)
+		moved, last, more, err := access.On(db, l.table).ReplayLetters(ctx, b.where, b.beyond, b.limit, set.to)
 		now.add(moved)
 		return last, more, err
 	}
-	rows, err := queue.On(db, l.table).ListLetters(ctx, []string{b.where.Queue}, b.where, b.beyond, true, b.limit)
+	rows, err := access.On(db, l.table).ListLetters(ctx, []string{b.where.Queue}, b.where, b.beyond, true, b.limit)
 	if err != nil || len(rows) == 0 {
 		return last, false, err
 	}
@@ -194,7 +195,7 @@ func (l Letters) replayBatch(ctx context.Context, db DB, b batch, set *settings,
 	last = end.Place
 	if ids, fixes := l.repair(set, rows, now); len(ids) > 0 {
 		// Those that are locked or gone by now are in the hands of others.
-		moved, err := queue.In(db, l.table).ReplayLettersByID(ctx, ids, fixes, b.where.Queue, set.to)
+		moved, err := access.In(db, l.table).ReplayLettersByID(ctx, ids, fixes, b.where.Queue, set.to)
 		if err != nil {
 			return last, false, err
 		}

@@ -11,12 +11,13 @@ import (
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/dlq"
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
 func TestReplayAll_MovesWhatTheFilterSelects(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		for _, tt := range []struct {
 			name    string
 			letters dlq.Letters
@@ -66,7 +67,7 @@ func TestReplayAll_MovesWhatTheFilterSelects(t *testing.T) {
 
 func TestReplayAll_OldestFirst(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		ids := fill(t, db, put{age: time.Minute}, put{age: time.Hour}, put{age: time.Second})
@@ -118,7 +119,7 @@ func TestReplayAll_TwoAtOnceMoveEachLetterOnce(t *testing.T) {
 
 func TestReplayAll_PassesOverWhatOthersHaveInHand(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		ids := fill(t, db, put{}, put{}, put{}, put{})
@@ -204,7 +205,7 @@ func TestReplayAll_CancelledInTheMiddle(t *testing.T) {
 
 func TestReplayAll_EndsThoughMessagesGoOnFailing(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		fillMany(t, db, "orders", 10)
@@ -221,7 +222,7 @@ func TestReplayAll_EndsThoughMessagesGoOnFailing(t *testing.T) {
 
 func TestReplayAll_IsPartOfATransaction(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, newDB func(*testing.T) queue.BackgroundDB) {
+	onEach(t, func(t *testing.T, newDB func(*testing.T) access.Pool) {
 		is := is.New(t)
 		db := newDB(t)
 		fillMany(t, db, "orders", 10)

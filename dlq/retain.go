@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -53,7 +54,7 @@ type retention struct {
 // together begin apart, and one that never lives for an hour has its turn too.
 const startSpread = 5 * time.Minute
 
-func (r retention) run(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) error {
+func (r retention) run(ctx context.Context, db access.Pool, log *slog.Logger) error {
 	pause := rand.N(min(startSpread, r.set.every))
 	for wait(ctx, pause) == nil {
 		r.round(ctx, db, log.With(slog.String("letters", r.letters.String()), slog.Duration("keep", r.where.OlderThan)))
@@ -63,7 +64,7 @@ func (r retention) run(ctx context.Context, db queue.BackgroundDB, log *slog.Log
 }
 
 // round removes what is too old by now.
-func (r retention) round(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) {
+func (r retention) round(ctx context.Context, db access.Pool, log *slog.Logger) {
 	last := time.Now()
 	n, err := r.letters.purge(ctx, db, r.where, r.set, func(ctx context.Context, _ int64) error {
 		err := wait(ctx, time.Since(last))

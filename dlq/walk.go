@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
-	"github.com/letterbox-go/letterbox/queue"
 )
 
 // walk goes through the letters that a filter selects, oldest first, queue by
@@ -31,7 +31,7 @@ type batch struct {
 // looks only at letters that are there when it begins: workers may be adding
 // others as fast as they go.
 func (w *walk) run(ctx context.Context, db DB) (done int64, err error) {
-	queues, last, err := queue.On(db, w.letters.table).LetterScope(ctx, w.where)
+	queues, last, err := access.On(db, w.letters.table).LetterScope(ctx, w.where)
 	if err != nil || last == 0 {
 		return 0, err
 	}

@@ -9,8 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/letterbox-go/letterbox/internal/access"
 )
 
 // Background runs a function beside delivery for as long as the worker runs: a
@@ -26,7 +27,7 @@ func Background(name string, run func(ctx context.Context, db *pgxpool.Pool, log
 	if run == nil {
 		return BadOption(fmt.Errorf("background %q: the function is nil", name))
 	}
-	onPool := func(ctx context.Context, db BackgroundDB, log *slog.Logger) error {
+	onPool := func(ctx context.Context, db access.Pool, log *slog.Logger) error {
 		return run(ctx, db.(*pgxpool.Pool), log)
 	}
 	return workerOption(func(w *workerSettings) {
@@ -41,17 +42,9 @@ func BadOption(err error) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.bad = errors.Join(w.bad, err) })
 }
 
-// BackgroundDB is what runs in the background without caring whether it is a pool
-// or an outbox in memory.
-type BackgroundDB interface {
-	Beginner
-	DB
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 // Beside is [Background] for what works on any database that a worker has. ends
 // says that the function only sets something up. It is for packages timers and dlq.
-func Beside(name string, ends bool, run func(ctx context.Context, db BackgroundDB, log *slog.Logger) error) WorkerOption {
+func Beside(name string, ends bool, run func(ctx context.Context, db access.Pool, log *slog.Logger) error) WorkerOption {
 	return workerOption(func(w *workerSettings) {
 		w.background = append(w.background, background{name: name, run: run, ends: ends})
 	})
@@ -59,7 +52,7 @@ func Beside(name string, ends bool, run func(ctx context.Context, db BackgroundD
 
 type background struct {
 	name      string
-	run       func(ctx context.Context, db BackgroundDB, log *slog.Logger) error
+	run       func(ctx context.Context, db access.Pool, log *slog.Logger) error
 	needsPool bool
 	ends      bool
 }
@@ -102,7 +95,7 @@ func (w *Worker) runBackground(ctx context.Context) (stop func()) {
 }
 
 // keep runs the function until it is done or ctx ends.
-func (b background) keep(ctx context.Context, db BackgroundDB, log *slog.Logger, pause time.Duration) {
+func (b background) keep(ctx context.Context, db access.Pool, log *slog.Logger, pause time.Duration) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := b.once(ctx, db, log)
@@ -122,7 +115,7 @@ func (b background) keep(ctx context.Context, db BackgroundDB, log *slog.Logger,
 }
 
 // once turns a panic into an error, as guard does for handlers.
-func (b background) once(ctx context.Context, db BackgroundDB, log *slog.Logger) (err error) {
+func (b background) once(ctx context.Context, db access.Pool, log *slog.Logger) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &PanicError{Value: r, Stack: debug.Stack()}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -23,7 +24,7 @@ type base interface {
 	// ground is a table as the transactions of handlers work on it.
 	ground(*postgres.Table) ground
 	// db is for what runs in the background.
-	db() BackgroundDB
+	db() access.Pool
 }
 
 // link is a base while a worker runs on it.
@@ -69,7 +70,7 @@ func (p onPostgres) check(*workerSettings) error {
 	return nil
 }
 
-func (p onPostgres) db() BackgroundDB { return p.pool }
+func (p onPostgres) db() access.Pool { return p.pool }
 
 func (p onPostgres) ground(t *postgres.Table) ground { return pgGround{t, p.pool} }
 

@@ -2,10 +2,9 @@ package queue
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
-	"github.com/letterbox-go/letterbox/internal/postgres"
 )
 
 // Errors of publishing. They come wrapped, naming the queue; nothing was
@@ -13,7 +12,7 @@ import (
 // as any failed statement does.
 var (
 	// ErrNoTransaction says that the transaction given is nil.
-	ErrNoTransaction = errors.New("no transaction")
+	ErrNoTransaction = access.ErrNoTransaction
 	// ErrTooLarge says that a payload passes the queue's limit, or the headers
 	// theirs.
 	ErrTooLarge = errors.New("message too large")
@@ -28,7 +27,7 @@ var (
 	ErrInvalidDelay = errors.New("invalid delay")
 	// ErrNoTable says that the outbox table is not in the database, or not
 	// where the connection's search_path looks. See [Outbox.Create].
-	ErrNoTable = errors.New("the outbox table does not exist")
+	ErrNoTable = access.ErrNoTable
 	// ErrReadOnly says that the server takes no writes, or the session does not: as
 	// a rule it is a standby, or was the primary until a failover. It comes from
 	// [Outbox.Ping].
@@ -49,22 +48,3 @@ var (
 	// What Snooze, Discard and Undecodable say holds all the same.
 	ErrShutdown = lease.ErrShutdown
 )
-
-// explain adds to an error of PostgreSQL what to do about it.
-func explain(t *postgres.Table, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case postgres.IsMissingTable(err):
-		return fmt.Errorf("%w: %w", noTable(t), err)
-	case postgres.IsDenied(err):
-		return fmt.Errorf("the role may not do this on %s: a publisher needs INSERT and SELECT, timers UPDATE and DELETE too, a worker SELECT, UPDATE and DELETE, and INSERT and SELECT on %s (see docs/security.md): %w",
-			t, t.Names().DeadLetters, err)
-	}
-	return err
-}
-
-// noTable says that the table is missing, and what to do.
-func noTable(t *postgres.Table) error {
-	return fmt.Errorf("%w: create %s with Outbox.Create, or run the statements of Outbox.SQL with a migration tool (the search_path must find it)", ErrNoTable, t)
-}

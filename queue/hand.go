@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -29,7 +30,7 @@ type handLane struct {
 }
 
 // NewHand takes what [NewMemoryWorker] takes, and checks it in the same way.
-func NewHand(m Memory, opts ...WorkerOption) (*Hand, error) {
+func NewHand(m access.Memory, opts ...WorkerOption) (*Hand, error) {
 	w, err := NewMemoryWorker(m, opts...)
 	if err != nil {
 		return nil, err

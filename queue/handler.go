@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/letterbox-go/letterbox/internal/access"
 )
 
 // Handler handles one message. What it returns decides: nil acknowledges, an
@@ -62,7 +64,7 @@ type BatchTxHandler func(ctx context.Context, tx pgx.Tx, batch []*Delivery) []er
 var ErrNoOutcome = errors.New("handler returned no outcome for the message")
 
 // ErrTxOwned is returned by Commit and Rollback of a handler's transaction.
-var ErrTxOwned = errors.New("the worker commits when the handler returns nil, and rolls back when it returns an error")
+var ErrTxOwned = access.ErrTxOwned
 
 // Middleware puts something around a handler: logging, tracing, timing. It is
 // called once, when the worker is made; the handler it returns, for each
@@ -105,9 +107,3 @@ func guardBatch(ctx context.Context, h BatchHandler, batch []*Delivery) (outcome
 	}
 	return outcomes[:len(batch)], nil
 }
-
-// handlerTx is a transaction that a handler may write in but not end.
-type handlerTx struct{ pgx.Tx }
-
-func (handlerTx) Commit(context.Context) error   { return ErrTxOwned }
-func (handlerTx) Rollback(context.Context) error { return ErrTxOwned }

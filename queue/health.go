@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
 )
 
@@ -37,7 +38,7 @@ func (o Outbox) Ping(ctx context.Context, db Pinger) error {
 	defer cancel()
 	switch writes, err := t.Ping(ctx, db); {
 	case err != nil:
-		return fmt.Errorf("ping %s: %w", t, explain(t, err))
+		return fmt.Errorf("ping %s: %w", t, access.Explain(t, err))
 	case !writes:
 		return fmt.Errorf("ping %s: %w", t, ErrReadOnly)
 	}

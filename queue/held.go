@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -36,12 +37,12 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	began := time.Now()
 	tx, err := p.ground.beginHeld(ctx, idle)
 	if err != nil {
-		p.witness.Fetched(c, nil, time.Since(began), explain(p.table, err))
+		p.witness.Fetched(c, nil, time.Since(began), access.Explain(p.table, err))
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
 	batch, err := p.ground.Hold(ctx, tx, c)
-	p.witness.Fetched(c, batch.Messages, time.Since(began), explain(p.table, err))
+	p.witness.Fetched(c, batch.Messages, time.Since(began), access.Explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
 	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext}
 	if err != nil || len(batch.Messages) == 0 {
@@ -171,7 +172,7 @@ type round struct {
 func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) (round, error) {
 	batch := newDeliveries(rows)
 	handle := func(ctx context.Context, batch []*Delivery) []error {
-		return p.batchTx(ctx, handlerTx{tx}, batch)
+		return p.batchTx(ctx, access.Owned(tx), batch)
 	}
 	began := time.Now()
 	errs, panicked := guardBatch(ctx, chain(handle, p.set.batchMiddleware), batch)
@@ -263,7 +264,7 @@ func (p *processor) write(ctx context.Context, tx pgx.Tx, outcomes []store.Outco
 		if !postgres.IsRefusal(err) {
 			return err
 		}
-		err = explain(p.table, err)
+		err = access.Explain(p.table, err)
 		p.log.Error("cannot write dead letters; the messages stay in their queue",
 			slog.Int("messages", len(graves)), slog.Any("error", err), slog.Duration("delay", unburied))
 		p.witness.Buried(p.queue, graves, 0, err)

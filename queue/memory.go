@@ -8,112 +8,22 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
-// Memory is an outbox in memory, as package queuetest makes one. Outside this
-// module the types cannot be named, and so nothing else can be taken for it.
-type Memory interface {
-	BackgroundDB
-	// Store is where the messages of a table are.
-	Store(postgres.Names) *memory.Store
-}
-
-// memoryTx is a transaction of a [Memory].
-type memoryTx interface {
-	View(*memory.Store) *memory.View
-	Store(postgres.Names) *memory.Store
-	// Under is the transaction below all savepoints.
-	Under() *memory.Tx
-}
-
-// In is a table as db works on it, which says by its type whether it is SQL's or
-// one in memory. It is for packages timers and dlq.
-func In(db postgres.Rower, t *postgres.Table) store.Outbox {
-	if v, ok := inMemory(db, t); ok {
-		return v
-	}
-	return t.In(db)
-}
-
-// On is the dead letters of a table, likewise.
-func On(db postgres.Querier, t *postgres.Table) store.Letters {
-	if v, ok := inMemory(db, t); ok {
-		return v
-	}
-	return t.On(db)
-}
-
-// memoryOutbox is all that [In] and [On] give.
-type memoryOutbox interface {
-	store.Outbox
-	store.Letters
-}
-
-func inMemory(db postgres.Rower, t *postgres.Table) (memoryOutbox, bool) {
-	switch x := db.(type) {
-	case handlerTx:
-		return inMemory(x.Tx, t)
-	case autocommit:
-		return inMemory(x.DB, t)
-	case memoryTx:
-		return x.View(x.Store(t.Names())), true
-	case Memory:
-		s := x.Store(t.Names())
-		return eachCommits{s.Begin(pgx.ErrTxClosed).In(s), x, t}, true
-	}
-	return nil, false
-}
-
-// eachCommits is a table in memory outside a transaction. What only reads has one
-// that locks nothing and need not end; what is written through [Atomic] has one
-// already.
-type eachCommits struct {
-	*memory.View
-	db Memory
-	t  *postgres.Table
-}
-
-func (e eachCommits) commit(ctx context.Context, f func(store.Letters) error) error {
-	return pgx.BeginFunc(ctx, e.db, func(tx pgx.Tx) error { return f(On(tx, e.t)) })
-}
-
-func (e eachCommits) ReplayLettersByID(ctx context.Context, ids []int64, fixes []store.Fix, from, to string) (done store.Replayed, err error) {
-	err = e.commit(ctx, func(l store.Letters) error {
-		done, err = l.ReplayLettersByID(ctx, ids, fixes, from, to)
-		return err
-	})
-	return done, err
-}
-
-func (e eachCommits) ReplayLetters(ctx context.Context, f store.LetterFilter, beyond store.Place, limit int, to string) (done store.Replayed, last store.Place, more bool, err error) {
-	err = e.commit(ctx, func(l store.Letters) error {
-		done, last, more, err = l.ReplayLetters(ctx, f, beyond, limit, to)
-		return err
-	})
-	return done, last, more, err
-}
-
-func (e eachCommits) PurgeLetters(ctx context.Context, f store.LetterFilter, beyond store.Place, limit int) (gone int64, last store.Place, more bool, err error) {
-	err = e.commit(ctx, func(l store.Letters) error {
-		gone, last, more, err = l.PurgeLetters(ctx, f, beyond, limit)
-		return err
-	})
-	return gone, last, more, err
-}
-
 // NewMemoryWorker is [NewWorker] on an outbox in memory: the same options, the
 // same checks, the same engine. What needs a pool is refused. It is for package
 // queuetest.
-func NewMemoryWorker(m Memory, opts ...WorkerOption) (*Worker, error) {
+func NewMemoryWorker(m access.Memory, opts ...WorkerOption) (*Worker, error) {
 	return newWorker(onMemory{m}, opts)
 }
 
 // onMemory is the base of [NewMemoryWorker].
-type onMemory struct{ m Memory }
+type onMemory struct{ m access.Memory }
 
 func (o onMemory) check(set *workerSettings) error {
 	var problems []error
@@ -128,13 +38,13 @@ func (o onMemory) check(set *workerSettings) error {
 	return errors.Join(problems...)
 }
 
-func (o onMemory) db() BackgroundDB { return o.m }
+func (o onMemory) db() access.Pool { return o.m }
 
 func (o onMemory) ground(t *postgres.Table) ground { return memoryGround{o.m, t} }
 
 func (o onMemory) connect(context.Context, int) (link, error) { return memoryLink(o), nil }
 
-type memoryLink struct{ m Memory }
+type memoryLink struct{ m access.Memory }
 
 func (memoryLink) close() {}
 
@@ -157,7 +67,7 @@ func (l memoryLink) listen(ctx context.Context, _ *workerSettings, groups []grou
 
 // memoryGround has views for statements.
 type memoryGround struct {
-	m Memory
+	m access.Memory
 	t *postgres.Table
 }
 
@@ -165,7 +75,7 @@ type memoryGround struct {
 var errForeign = errors.New("the transaction is not one of the outbox in memory")
 
 func (g memoryGround) view(tx pgx.Tx) (*memory.View, error) {
-	x, ok := tx.(memoryTx)
+	x, ok := tx.(access.MemoryTx)
 	if !ok {
 		return nil, errForeign
 	}
@@ -173,7 +83,7 @@ func (g memoryGround) view(tx pgx.Tx) (*memory.View, error) {
 }
 
 func (g memoryGround) under(tx pgx.Tx, f func(*memory.Tx)) error {
-	x, ok := tx.(memoryTx)
+	x, ok := tx.(access.MemoryTx)
 	if !ok {
 		return errForeign
 	}
@@ -242,12 +152,6 @@ func (g memoryGround) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.
 func (memoryGround) broken(pgx.Tx) bool { return false } // no statement, no failed one
 
 func (memoryGround) giveUp(context.Context, pgx.Tx, error) bool { return false }
-
-// isMemory says whether an [Autocommit] is of an outbox in memory.
-func isMemory(db DB) bool {
-	_, yes := db.(Memory)
-	return yes
-}
 
 // beginner is a function as a [Beginner].
 type beginner func(context.Context) (pgx.Tx, error)

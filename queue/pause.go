@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -32,7 +33,7 @@ func (q Queue) mark(ctx context.Context, tx Tx, what string,
 	mark func(store.Outbox, context.Context, string) (bool, error)) (changed bool, err error) {
 	t, err := q.Table()
 	if err == nil {
-		err = Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+		err = access.Write(ctx, tx, t, false, func(o store.Outbox) error {
 			changed, err = mark(o, ctx, q.name)
 			return err
 		})
@@ -56,7 +57,7 @@ func (o Outbox) Paused(ctx context.Context, db Reader) ([]Pause, error) {
 		return nil, err
 	}
 	var rows []store.Pause
-	err = Read(db, t, func(o store.Outbox) error {
+	err = access.Read(db, t, func(o store.Outbox) error {
 		rows, err = o.Paused(ctx)
 		return err
 	})

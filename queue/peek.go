@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -136,7 +137,7 @@ func (q Queue) peek(ctx context.Context, db Reader, state MessageState, p Page) 
 			err = errors.Join(err, fmt.Errorf("%w: %.50q is not what a page said comes next", ErrInvalid, p.After))
 		}
 	}
-	if err := errors.Join(q.Err(), CheckReader(db), err); err != nil {
+	if err := errors.Join(q.Err(), access.CheckReader(db), err); err != nil {
 		return nil, "", err
 	}
 	look.Leased = state == StateLeased
@@ -149,7 +150,7 @@ func (q Queue) peek(ctx context.Context, db Reader, state MessageState, p Page) 
 	}
 	rows, at, beyond, err := q.table.Peek(ctx, db, look)
 	if err != nil {
-		return nil, "", explainLook(q.table, err)
+		return nil, "", access.ExplainRead(q.table, err)
 	}
 	list = make([]Peeked, len(rows))
 	for i := range rows {
@@ -165,11 +166,11 @@ func (q Queue) peek(ctx context.Context, db Reader, state MessageState, p Page) 
 // none with this id, or not any more. See [Queue.Peek].
 func (q Queue) PeekID(ctx context.Context, db Reader, id int64) (Peeked, bool, error) {
 	row, at, err := func() (row *store.StoredTimer, at time.Time, err error) {
-		if err := errors.Join(q.Err(), CheckReader(db)); err != nil {
+		if err := errors.Join(q.Err(), access.CheckReader(db)); err != nil {
 			return nil, at, err
 		}
 		row, at, err = q.table.PeekID(ctx, db, q.name, id)
-		return row, at, explainLook(q.table, err)
+		return row, at, access.ExplainRead(q.table, err)
 	}()
 	if err != nil {
 		return Peeked{}, false, fmt.Errorf("peek at message %d of queue %q: %w", id, q.name, err)

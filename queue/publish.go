@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -141,10 +142,10 @@ func publish(ctx context.Context, tx Tx, p *publication, drafts []Draft) ([]int6
 		for n < len(drafts) && drafts[n].queue.table.Names() == t.Names() {
 			n++
 		}
-		some, err := write(ctx, tx, t, rows[i:n])
+		some, err := access.Publish(ctx, tx, t, rows[i:n])
 		if err != nil {
 			if !errors.Is(err, ErrNoTransaction) {
-				err = explain(t, err)
+				err = access.Explain(t, err)
 			}
 			return nil, fmt.Errorf("publish to %s: %w", which(drafts[i:n]), err)
 		}

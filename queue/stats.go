@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 )
 
@@ -168,17 +168,17 @@ func (o Outbox) Stats(ctx context.Context, db Reader, opts StatsOptions) (Stats,
 
 func readStats(ctx context.Context, t *postgres.Table, db Reader, opts StatsOptions) (Stats, error) {
 	look, err := opts.look()
-	if err := errors.Join(CheckReader(db), err); err != nil {
+	if err := errors.Join(access.CheckReader(db), err); err != nil {
 		return Stats{}, err
 	}
 	exists, may, err := t.Readable(ctx, db)
 	if err != nil {
-		return Stats{}, explainLook(t, err)
+		return Stats{}, access.ExplainRead(t, err)
 	}
 	look.Dead = exists && may
 	counted, err := t.Stats(ctx, db, look)
 	if err != nil {
-		return Stats{}, explainLook(t, err)
+		return Stats{}, access.ExplainRead(t, err)
 	}
 	s := Stats{
 		At: counted.At, MoreQueues: counted.More || opts.Queues != nil, Cap: look.Cap,
@@ -230,30 +230,4 @@ func newQueueStats(c *postgres.Counted, most int64) QueueStats {
 		q.Scheduled.Capped, q.Retrying.Capped = true, true
 	}
 	return q
-}
-
-// CheckReader is [ErrNoTransaction] where db is nil, or holds nil, as [CheckTx] is. It
-// is for those who look at an outbox beside this package.
-func CheckReader(db Reader) error {
-	missing := db == nil
-	switch x := db.(type) {
-	case *pgxpool.Pool:
-		missing = x == nil
-	case *pgx.Conn:
-		missing = x == nil
-	case Tx:
-		return CheckTx(x)
-	}
-	if missing {
-		return fmt.Errorf("%w: the database is nil", ErrNoTransaction)
-	}
-	return nil
-}
-
-// explainLook is explain for what is only read.
-func explainLook(t *postgres.Table, err error) error {
-	if postgres.IsDenied(err) {
-		return fmt.Errorf("the role may not do this on %s: looking needs SELECT: %w", t, err)
-	}
-	return explain(t, err)
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -51,40 +48,6 @@ func Publication(ctx context.Context, drafts ...Draft) (row func(i int) (store.D
 
 // Table is where the queue lives, or what is wrong with its construction.
 func (q Queue) Table() (*postgres.Table, error) { return q.table, q.Err() }
-
-// Atomic calls f with tx, checked as every publish checks it. An [Autocommit] for
-// which f has several statements begins a transaction around them. What the
-// database says of t is explained.
-func Atomic(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(store.Outbox) error) error {
-	if err := CheckTx(tx); err != nil {
-		return err
-	}
-	if x, ok := tx.(autocommit); ok && (several || isMemory(x.DB)) {
-		err := pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error { return f(In(tx, t)) })
-		return explain(t, err)
-	}
-	return explain(t, f(In(tx, t)))
-}
-
-// Read calls f with what db sees, checked likewise. It is for package queuetest.
-func Read(db postgres.Rower, t *postgres.Table, f func(store.Outbox) error) error {
-	if err := CheckReader(db); err != nil {
-		return err
-	}
-	return explain(t, f(In(db, t)))
-}
-
-// Now is when tx began, by the database's clock.
-func Now(ctx context.Context, tx Tx) (now time.Time, err error) {
-	switch x := tx.(type) {
-	case handlerTx:
-		return Now(ctx, x.Tx)
-	case memoryTx:
-		return x.Under().Now(), nil
-	}
-	err = tx.QueryRow(ctx, "SELECT now()").Scan(&now)
-	return now, err
-}
 
 // Options is a list of options as one, for those who build on several.
 type Options []WorkerOption

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -36,7 +37,7 @@ func (p *processor) transact(h TxHandler) Handler {
 		}
 		defer rollback(ctx, tx) // does nothing after a commit
 
-		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, handlerTx{tx}, d) })
+		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, access.Owned(tx), d) })
 		if p.ground.giveUp(ctx, tx, err) {
 			return &worldError{err}
 		}

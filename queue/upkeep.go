@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 )
 
@@ -132,20 +133,20 @@ func (o Outbox) Upkeep(ctx context.Context, db Reader) (Upkeep, error) {
 }
 
 func readUpkeep(ctx context.Context, t *postgres.Table, db Reader) (u Upkeep, err error) {
-	if err := CheckReader(db); err != nil {
+	if err := access.CheckReader(db); err != nil {
 		return u, err
 	}
 	outbox, at, ok, err := t.Upkeep(ctx, db, false)
 	switch {
 	case err != nil:
-		return u, explainLook(t, err)
+		return u, access.ExplainRead(t, err)
 	case !ok:
-		return u, noTable(t)
+		return u, access.NoTable(t)
 	}
 	u.At, u.Outbox = at, newTableUpkeep(outbox)
 	dead, _, ok, err := t.Upkeep(ctx, db, true)
 	if err != nil {
-		return u, explainLook(t, err)
+		return u, access.ExplainRead(t, err)
 	}
 	if ok {
 		u.DeadLetters = new(newTableUpkeep(dead))

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 )
@@ -198,7 +199,7 @@ func (w *Worker) engine(g group, l link) *lease.Engine {
 		BlindPoll: w.set.blindPoll,
 		Grace:     w.set.grace,
 		Log:       w.set.log.With(slog.String("outbox", g.table.String())),
-		Explain:   func(err error) error { return explain(g.table, err) },
+		Explain:   func(err error) error { return access.Explain(g.table, err) },
 	}
 	if w.set.listen && g.notify == NotifySleeping {
 		c.Sleeper = l.sleeper(g.table)

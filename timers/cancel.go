@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -22,7 +23,7 @@ import (
 // Errors are [ErrInvalidID] and those of [queue.Publish].
 func (t Timers) Cancel(ctx context.Context, tx queue.Tx, id string) (r Result, err error) {
 	if err = errors.Join(t.one(), checkID(id)); err == nil {
-		err = queue.Atomic(ctx, tx, t.table, false, func(o store.Outbox) error {
+		err = access.Write(ctx, tx, t.table, false, func(o store.Outbox) error {
 			w, err := o.CancelTimer(ctx, t.queue, id)
 			r = cancelled(w)
 			return err
@@ -74,7 +75,7 @@ func (t Timers) CancelPrefix(ctx context.Context, tx queue.Tx, prefix string) (C
 
 func (t Timers) cancelAll(ctx context.Context, tx queue.Tx, prefix string) (c CancelCount, err error) {
 	if err = t.one(); err == nil {
-		err = queue.Atomic(ctx, tx, t.table, false, func(o store.Outbox) (err error) {
+		err = access.Write(ctx, tx, t.table, false, func(o store.Outbox) (err error) {
 			c.Cancelled, c.Running, err = o.CancelTimers(ctx, t.queue, prefix)
 			return err
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/matryer/is"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/timers"
@@ -76,7 +77,7 @@ func TestList_Filters(t *testing.T) {
 		all, ours := timers.In(queue.Outbox{}), timers.Of(reminders)
 		tx := open(t, s)
 		stock(t, s, tx)
-		now, err := queue.Now(t.Context(), tx)
+		now, err := access.Now(t.Context(), tx)
 		is.New(t).NoErr(err)
 		in := func(hours int) time.Time { return now.Add(time.Duration(hours) * time.Hour) }
 		tests := []struct {
@@ -178,7 +179,7 @@ func TestNextDue_IsTheFirstThatWaits(t *testing.T) {
 	onEach(t, func(t *testing.T, s substrate) {
 		is := is.New(t)
 		tx := open(t, s)
-		now, err := queue.Now(t.Context(), tx)
+		now, err := access.Now(t.Context(), tx)
 		is.NoErr(err)
 		_, ok, err := timers.In(queue.Outbox{}).NextDue(t.Context(), tx)
 		is.NoErr(err)

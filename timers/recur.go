@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/queue/retry"
 )
@@ -135,7 +136,7 @@ func (r *recurring) timer(at time.Time) queue.Draft {
 
 // start stores the timer of the next tick where there is none, and moves one that
 // follows another recurrence.
-func (r *recurring) start(ctx context.Context, db queue.BackgroundDB, log *slog.Logger) error {
+func (r *recurring) start(ctx context.Context, db access.Pool, log *slog.Logger) error {
 	for again := true; again; {
 		err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) (err error) {
 			again, err = r.set(ctx, tx, log)
@@ -158,7 +159,7 @@ func (r *recurring) set(ctx context.Context, tx pgx.Tx, log *slog.Logger) (again
 	if ok && json.Unmarshal(there.Payload, &s) == nil && s.Every == r.every.String() {
 		return false, nil
 	}
-	now, err := queue.Now(ctx, tx)
+	now, err := access.Now(ctx, tx)
 	if err != nil {
 		return false, err
 	}

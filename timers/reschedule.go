@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
 )
@@ -115,7 +116,7 @@ func reschedule(ctx context.Context, tx queue.Tx, id string, when due, message q
 		err = problem
 	}
 	if err == nil {
-		err = queue.Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+		err = access.Write(ctx, tx, t, false, func(o store.Outbox) error {
 			w, err := o.RescheduleTimer(ctx, &row, rules)
 			r = result(w, Running)
 			return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
@@ -39,7 +40,7 @@ func schedule(ctx context.Context, tx queue.Tx, id string, when due, message que
 	defer func() { end([]int64{r.stored()}, err) }()
 	row, t, err := prepare(seal, 0, id, when)
 	if err == nil {
-		err = queue.Atomic(ctx, tx, t, false, func(o store.Outbox) error {
+		err = access.Write(ctx, tx, t, false, func(o store.Outbox) error {
 			w, err := o.ScheduleTimer(ctx, &row)
 			r = result(w, AlreadyThere)
 			return err
@@ -134,7 +135,7 @@ func scheduleBatch(ctx context.Context, tx queue.Tx, seal sealer, batch []Timer)
 		for n < len(b.rows) && b.tables[n].Names() == t.Names() {
 			n++
 		}
-		err := queue.Atomic(ctx, tx, t, n > 1, func(o store.Outbox) error {
+		err := access.Write(ctx, tx, t, n > 1, func(o store.Outbox) error {
 			w, err := o.ScheduleTimers(ctx, b.rows[i:n])
 			copy(written[i:], w)
 			return err

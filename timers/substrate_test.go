@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -91,7 +92,7 @@ func (m inMemory) store() store.Store    { return m.outbox() }
 
 func (m inMemory) see(t testing.TB, tx pgx.Tx) []row {
 	t.Helper()
-	list, _, err := queue.In(tx, m.table).ListMessages(t.Context(), "reminders")
+	list, _, err := access.In(tx, m.table).ListMessages(t.Context(), "reminders")
 	if err != nil {
 		t.Fatal(err)
 	}

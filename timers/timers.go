@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
@@ -119,9 +120,9 @@ func (t Timers) List(ctx context.Context, db DB, f Filter, p Page) ([]Live, erro
 	case p.Size < 0 || p.Size > maxPageSize:
 		return nil, t.failed(verb, fmt.Errorf("%w: a page of %d, it may be 1 to %d", ErrInvalid, p.Size, maxPageSize))
 	}
-	rows, err := queue.In(db, t.table).ListTimers(ctx, where, after, p.Size)
+	rows, err := access.In(db, t.table).ListTimers(ctx, where, after, p.Size)
 	if err != nil {
-		return nil, t.failed(verb, explain(t.table, err))
+		return nil, t.failed(verb, access.ExplainRead(t.table, err))
 	}
 	list := make([]Live, len(rows))
 	for i := range rows {
@@ -134,11 +135,11 @@ func (t Timers) List(ctx context.Context, db DB, f Filter, p Page) ([]Live, erro
 // be those of one queue: see [Of].
 func (t Timers) Get(ctx context.Context, db DB, id string) (Live, bool, error) {
 	row, err := func() (*store.StoredTimer, error) {
-		if err := errors.Join(t.one(), queue.CheckReader(db), checkID(id)); err != nil {
+		if err := errors.Join(t.one(), access.CheckReader(db), checkID(id)); err != nil {
 			return nil, err
 		}
-		row, err := queue.In(db, t.table).GetTimer(ctx, t.queue, id)
-		return row, explain(t.table, err)
+		row, err := access.In(db, t.table).GetTimer(ctx, t.queue, id)
+		return row, access.ExplainRead(t.table, err)
 	}()
 	if err != nil || row == nil {
 		return Live{}, false, t.failed(fmt.Sprintf("get %.40q of", id), err)
@@ -162,8 +163,8 @@ func (t Timers) Count(ctx context.Context, db DB, f Filter) (Counts, error) {
 	if err != nil {
 		return Counts{}, t.failed("count", err)
 	}
-	c, err := queue.In(db, t.table).CountTimers(ctx, where)
-	return Counts(c), t.failed("count", explain(t.table, err))
+	c, err := access.In(db, t.table).CountTimers(ctx, where)
+	return Counts(c), t.failed("count", access.ExplainRead(t.table, err))
 }
 
 // NextDue is when the first of the timers that wait is due; false: none waits, or
@@ -172,8 +173,8 @@ func (t Timers) NextDue(ctx context.Context, db DB) (time.Time, bool, error) {
 	if _, err := t.prepare(db, Filter{}); err != nil {
 		return time.Time{}, false, t.failed("look for the next of", err)
 	}
-	at, err := queue.In(db, t.table).NextTimer(ctx, t.queue)
-	return at, !at.IsZero(), t.failed("look for the next of", explain(t.table, err))
+	at, err := access.In(db, t.table).NextTimer(ctx, t.queue)
+	return at, !at.IsZero(), t.failed("look for the next of", access.ExplainRead(t.table, err))
 }
 
 // prepare finds what is wrong before anything is sent.
@@ -182,7 +183,7 @@ func (t Timers) prepare(db DB, f Filter) (store.TimerFilter, error) {
 		return store.TimerFilter{}, err
 	}
 	where, err := f.bind(t)
-	return where, errors.Join(queue.CheckReader(db), err)
+	return where, errors.Join(access.CheckReader(db), err)
 }
 
 // made says what is wrong with the construction.
@@ -210,19 +211,6 @@ func (t Timers) failed(verb string, err error) error {
 		return nil
 	}
 	return fmt.Errorf("%s timers of %s: %w", verb, t, err)
-}
-
-// explain adds to an error of PostgreSQL what to do about it; package queue does
-// for what is written.
-func explain(t *postgres.Table, err error) error {
-	switch {
-	case postgres.IsMissingTable(err):
-		return fmt.Errorf("%w: create %s with Outbox.Create, or run the statements of Outbox.SQL with a migration tool (the search_path must find it): %w",
-			queue.ErrNoTable, t, err)
-	case postgres.IsDenied(err):
-		return fmt.Errorf("the role may not do this on %s: looking at timers needs SELECT: %w", t, err)
-	}
-	return err
 }
 
 // String names the timers, for errors and logs.

@@ -48,18 +48,21 @@ var layers = []layer{
 	{name: "internal/postgres", ours: []string{"internal/store"}, theirs: []string{pgx, uuid}},
 	{name: "internal/memory", ours: []string{"internal/store"}, theirs: []string{uuid}},
 
+	// Both stores behind whatever a caller has.
+	{name: "internal/access", ours: []string{"internal/memory", "internal/postgres", "internal/store"}, theirs: []string{pgx}},
+
 	// The product, in bytes.
 	{
 		name:   "queue",
-		ours:   []string{"internal/lease", "internal/memory", "internal/postgres", "internal/store", "queue/retry"},
+		ours:   []string{"internal/access", "internal/lease", "internal/memory", "internal/postgres", "internal/store", "queue/retry"},
 		theirs: []string{pgx, uuid},
 	},
 	{
 		name:   "timers",
-		ours:   []string{"internal/memory", "internal/postgres", "internal/store", "queue", "queue/retry"},
+		ours:   []string{"internal/access", "internal/postgres", "internal/store", "queue", "queue/retry"},
 		theirs: []string{pgx, uuid, gronx},
 	},
-	{name: "dlq", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx, uuid}},
+	{name: "dlq", ours: []string{"internal/access", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx, uuid}},
 
 	// The face: the only one, beside codec, with type parameters.
 	{name: "typed", ours: []string{"codec", "dlq", "queue", "queue/retry", "timers"}, theirs: []string{pgx}},
@@ -69,7 +72,7 @@ var layers = []layer{
 	{name: "internal/pgtest/pgserver", theirs: []string{pgx}},
 	{name: "internal/pgtest", ours: []string{"internal/pgtest/pgserver"}, theirs: []string{pgx}},
 	{name: "internal/pgtest", ours: []string{"internal/pgtest/pgserver"}, theirs: []string{pgx}},
-	{name: "queue/queuetest", ours: []string{"internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx}},
+	{name: "queue/queuetest", ours: []string{"internal/access", "internal/memory", "internal/postgres", "internal/store", "queue"}, theirs: []string{pgx}},
 	{name: "typed/typedtest", ours: []string{"queue/queuetest", "typed"}},
 	{name: "internal/architecture"},
 	{name: "internal/docs"},

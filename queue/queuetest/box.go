@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/queue"
@@ -42,7 +43,7 @@ type place struct {
 	queue string
 }
 
-var _ queue.Memory = (*Box)(nil)
+var _ access.Memory = (*Box)(nil)
 
 // New is a box with nothing in it. What its workers log goes to the test's output.
 func New(t testing.TB) *Box {

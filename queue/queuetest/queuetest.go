@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/letterbox-go/letterbox/internal/access"
 	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 	"github.com/letterbox-go/letterbox/queue"
@@ -141,7 +142,7 @@ func read(t testing.TB, db DB, q queue.Queue, f func(store.Outbox) error) {
 	if db != nil {
 		rower = db
 	}
-	if err := queue.Read(rower, table, f); err != nil {
+	if err := access.Read(rower, table, f); err != nil {
 		t.Fatalf("queuetest: read queue %q: %v", q.Name(), err)
 	}
 }
