@@ -134,8 +134,8 @@ func readClaimed(rows pgx.Rows, c store.Claim, held bool) ([]store.Claimed, erro
 		if timer != nil {
 			m.TimerID = *timer
 		}
-		if n := len(messages); n == cap(messages) { // append would copy them all a dozen times
-			messages = slices.Grow(messages, max(8, min(3*n, c.Limit-n)))
+		if n := len(messages); n == cap(messages) {
+			messages = slices.Grow(messages, growth(n, c.Limit))
 		}
 		messages = append(messages, m)
 	}
@@ -143,6 +143,20 @@ func readClaimed(rows pgx.Rows, c store.Claim, held bool) ([]store.Claimed, erro
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
 	})
 	return messages, rows.Err()
+}
+
+// growth is how much room to make for more than n rows, of at most limit: append
+// would copy them all a dozen times. Few rows get little, and of many there are most
+// often all that were asked for.
+func growth(n, limit int) int {
+	const few, many = 8, 128
+	switch {
+	case n < few:
+		return few
+	case n < many:
+		limit = min(many, limit)
+	}
+	return max(1, limit-n)
 }
 
 // packer puts small values of many rows into one piece of memory.
