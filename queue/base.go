@@ -40,6 +40,8 @@ type link interface {
 // ground is a table with transactions that handlers write in.
 type ground interface {
 	begin(context.Context) (pgx.Tx, error)
+	// Leased reports whether the row holds the token.
+	Leased(ctx context.Context, tx pgx.Tx, l store.Lease) (bool, error)
 	AckIn(ctx context.Context, tx pgx.Tx, l store.Lease) (bool, error)
 
 	// beginHeld begins a transaction that holds rows; idle is how long it may sit
@@ -54,6 +56,9 @@ type ground interface {
 
 	// broken says whether a statement has failed, and with it the transaction.
 	broken(pgx.Tx) bool
+	// ended is what the server said when it ended the transaction by itself; nil
+	// where it has not.
+	ended(tx pgx.Tx) error
 	// giveUp closes the connection of a transaction that failed for its server
 	// takes no writes, so that the pool opens another, and reports whether that
 	// was so.
@@ -147,6 +152,8 @@ func (g pgGround) beginHeld(ctx context.Context, idle time.Duration) (pgx.Tx, er
 }
 
 func (pgGround) broken(tx pgx.Tx) bool { return tx.Conn().PgConn().TxStatus() == 'E' }
+
+func (pgGround) ended(tx pgx.Tx) error { return postgres.Ended(tx) }
 
 func (pgGround) giveUp(ctx context.Context, tx pgx.Tx, err error) bool {
 	if !postgres.IsReadOnly(err) {

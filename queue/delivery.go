@@ -144,6 +144,9 @@ func FromContext(ctx context.Context) (*Delivery, bool) {
 	return d, ok
 }
 
-func withDelivery(ctx context.Context, d *Delivery) context.Context {
+// Context is ctx with the message in it, as a handler of one message gets it: what
+// is published with it carries the correlation id and the trace context on, and
+// [FromContext] finds the message. A handler of batches has a message to choose.
+func (d *Delivery) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contextKey{}, d)
 }

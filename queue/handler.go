@@ -29,7 +29,8 @@ type Handler func(ctx context.Context, d *Delivery) error
 // Where the lease has gone to another worker meanwhile, nothing is committed.
 // Nobody waits for the handler: the row is not locked while it runs.
 //
-// The transaction is read committed and on the pool that the worker was given.
+// The transaction is on the pool that the worker was given, at the isolation level
+// that is the default there: read committed, unless somebody has changed it.
 // Its Commit and Rollback return [ErrTxOwned]; Begin makes a savepoint.
 type TxHandler func(ctx context.Context, tx pgx.Tx, d *Delivery) error
 
@@ -38,8 +39,8 @@ type TxHandler func(ctx context.Context, tx pgx.Tx, d *Delivery) error
 // outcome, because the slice is too short, has failed with [ErrNoOutcome]: with a
 // nil slice all have. So they have when the handler panics.
 //
-// The messages are one to [BatchSize], oldest first. Their contexts' story is
-// not known: publishing with ctx carries nothing on by itself.
+// The messages are one to [BatchSize], oldest first. ctx is about none of them:
+// publish with [Delivery.Context] of one to carry its correlation id on.
 type BatchHandler func(ctx context.Context, batch []*Delivery) []error
 
 // BatchTxHandler handles several messages in the transaction that also holds
@@ -87,10 +88,10 @@ func chain[H any, M ~func(H) H](h H, ms []M) H {
 func guard(ctx context.Context, h Handler, d *Delivery) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = &PanicError{Value: r, Stack: debug.Stack()}
+			err = sound(&PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
-	return h(ctx, d)
+	return sound(h(ctx, d))
 }
 
 // guardBatch calls the handler. A panic comes back as panicked; otherwise there
@@ -98,12 +99,39 @@ func guard(ctx context.Context, h Handler, d *Delivery) (err error) {
 func guardBatch(ctx context.Context, h BatchHandler, batch []*Delivery) (outcomes []error, panicked error) {
 	defer func() {
 		if r := recover(); r != nil {
-			panicked = &PanicError{Value: r, Stack: debug.Stack()}
+			panicked = sound(&PanicError{Value: r, Stack: debug.Stack()})
 		}
 	}()
 	outcomes = h(ctx, batch)
 	for i := len(outcomes); i < len(batch); i++ {
 		outcomes = append(outcomes, fmt.Errorf("%w: %d outcomes for %d messages; each needs one, nil if it is done", ErrNoOutcome, i, len(batch)))
 	}
-	return outcomes[:len(batch)], nil
+	outcomes = outcomes[:len(batch)]
+	for i, err := range outcomes {
+		outcomes[i] = sound(err)
+	}
+	return outcomes, nil
 }
+
+// sound is err, or a panic where err panics when it is asked what it wraps, as a nil
+// pointer of an error's type does: it is asked more than once, and where nothing
+// would catch it.
+func sound(err error) (answer error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			answer = &PanicError{Value: fmt.Sprint(r), Stack: debug.Stack()}
+		}
+	}()
+	var none *noError
+	_ = errors.As(err, &none)
+	_ = errors.Is(err, none)
+	return err
+}
+
+// noError is what no error is.
+type noError struct{}
+
+func (*noError) Error() string { return "" }

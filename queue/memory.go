@@ -97,6 +97,14 @@ func (g memoryGround) beginHeld(ctx context.Context, _ time.Duration) (pgx.Tx, e
 	return g.m.Begin(ctx)
 }
 
+func (g memoryGround) Leased(ctx context.Context, tx pgx.Tx, l store.Lease) (bool, error) {
+	v, err := g.view(tx)
+	if err != nil {
+		return false, err
+	}
+	return v.Leased(ctx, l)
+}
+
 func (g memoryGround) AckIn(ctx context.Context, tx pgx.Tx, l store.Lease) (bool, error) {
 	v, err := g.view(tx)
 	if err != nil {
@@ -150,6 +158,8 @@ func (g memoryGround) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.
 }
 
 func (memoryGround) broken(pgx.Tx) bool { return false } // no statement, no failed one
+
+func (memoryGround) ended(pgx.Tx) error { return nil }
 
 func (memoryGround) giveUp(context.Context, pgx.Tx, error) bool { return false }
 

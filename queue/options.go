@@ -86,7 +86,8 @@ const refusedPrefetch = -2
 
 // BatchSize is the most messages that a handler of batches gets at once, from 1
 // to 5,000. It gets fewer when fewer are there: nothing waits for a batch to
-// fill. Default 100. Other forms ignore it. The last of several holds.
+// fill, and one claim, which is what [Queue.HandleBatch] waits for, takes at most
+// 1,000. Default 100. Other forms ignore it. The last of several holds.
 func BatchSize(n int) DeliveryOption {
 	return deliveryOption(func(s *settings) { s.batchSize = n })
 }

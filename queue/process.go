@@ -110,7 +110,7 @@ func (p *processor) one(ctx context.Context, row *store.Claimed) store.Outcome {
 		return o
 	}
 	began := time.Now()
-	err := guard(withDelivery(ctx, d), p.each, d)
+	err := guard(d.Context(ctx), p.each, d)
 	if p.inTx {
 		return p.decideTx(ctx, d, err, time.Since(began))
 	}
@@ -177,6 +177,9 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 		return p.failed(d, err, ran)
 	}
 	if err == nil && p.set.ack == Manual {
+		if o, over := p.cancelled(ctx, d); over {
+			return o
+		}
 		p.log.Warn("handler returned without ack, nack or reject; the retry policy decides", p.about(d))
 		return p.failed(d, ErrNotSettled, ran)
 	}
@@ -199,12 +202,8 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 	case errors.As(err, &undecodable):
 		return p.bury(d, ReasonDecodeError, err)
 	}
-	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrShutdown) {
-		p.log.Debug("handler was cancelled by shutdown; the message is handed back", p.about(d))
-		return store.Outcome{Kind: store.Release}
-	} else if errors.Is(cause, lease.ErrLost) {
-		// Its own lease, whose outcome is not written; or another's of its batch.
-		return store.Outcome{Kind: store.Release}
+	if o, over := p.cancelled(ctx, d); over {
+		return o
 	}
 	switch {
 	case errors.As(err, &permanent):
@@ -213,6 +212,21 @@ func (p *processor) decide(ctx context.Context, d *Delivery, err error, ran time
 		return p.bury(d, ReasonRejected, err)
 	}
 	return p.failed(d, err, ran)
+}
+
+// cancelled is what becomes of a message whose handler was told to stop: that is no
+// failure of its own.
+func (p *processor) cancelled(ctx context.Context, d *Delivery) (store.Outcome, bool) {
+	cause := context.Cause(ctx)
+	switch {
+	case errors.Is(cause, lease.ErrShutdown):
+		p.log.Debug("handler was cancelled by shutdown; the message is handed back", p.about(d))
+	case errors.Is(cause, lease.ErrLost):
+		// Its own lease, whose outcome is not written; or another's of its batch.
+	default:
+		return store.Outcome{}, false
+	}
+	return store.Outcome{Kind: store.Release}, true
 }
 
 // failed asks the retry policy.

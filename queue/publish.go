@@ -135,24 +135,35 @@ func publish(ctx context.Context, tx Tx, p *publication, drafts []Draft) ([]int6
 			return nil, fmt.Errorf("publish to queue %q: %w", drafts[i].queue.name, err)
 		}
 	}
-	ids := make([]int64, 0, len(drafts))
-	for i := 0; i < len(drafts); { // a statement for each run of drafts of one table
-		t := drafts[i].queue.table
-		n := i + 1
-		for n < len(drafts) && drafts[n].queue.table.Names() == t.Names() {
-			n++
-		}
-		some, err := access.Publish(ctx, tx, t, rows[i:n])
-		if err != nil {
-			if !errors.Is(err, ErrNoTransaction) {
-				err = access.Explain(t, err)
+	ids, first := make([]int64, 0, len(drafts)), run(drafts)
+	err := access.Together(ctx, tx, first < len(drafts), func(tx access.Tx) error {
+		for i := 0; i < len(drafts); { // a statement for each run
+			t, n := drafts[i].queue.table, i+run(drafts[i:])
+			some, err := access.Publish(ctx, tx, t, rows[i:n])
+			if err != nil {
+				return fmt.Errorf("publish to %s: %w", which(drafts[i:n]), access.Explain(t, err))
 			}
-			return nil, fmt.Errorf("publish to %s: %w", which(drafts[i:n]), err)
+			ids = append(ids, some...)
+			i = n
 		}
-		ids = append(ids, some...)
-		i = n
+		return nil
+	})
+	switch {
+	case errors.Is(err, ErrNoTransaction):
+		return nil, fmt.Errorf("publish to %s: %w", which(drafts[:first]), err)
+	case err != nil:
+		return nil, err
 	}
 	return ids, nil
+}
+
+// run is how many drafts from the first on are of one table.
+func run(drafts []Draft) int {
+	n, names := 1, drafts[0].queue.table.Names()
+	for n < len(drafts) && drafts[n].queue.table.Names() == names {
+		n++
+	}
+	return n
 }
 
 // which names the queues of drafts for an error.

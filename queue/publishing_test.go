@@ -69,7 +69,7 @@ func TestPublishHook_AddsHeadersBetweenTheCallersAndThoseCarriedOn(t *testing.T)
 			is := is.New(t)
 			ctx := t.Context()
 			if tt.from != nil {
-				ctx = withDelivery(ctx, tt.from)
+				ctx = tt.from.Context(ctx)
 			}
 			for _, h := range tt.hooks {
 				ctx = WithPublishHook(ctx, h)

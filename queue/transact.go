@@ -31,18 +31,30 @@ const afterWorld = time.Second
 // guarded delete, and the commit, in one transaction.
 func (p *processor) transact(h TxHandler) Handler {
 	return func(ctx context.Context, d *Delivery) (err error) {
+		called := time.Now()
 		tx, err := p.ground.begin(ctx)
 		if err != nil {
 			return &worldError{fmt.Errorf("begin the handler's transaction: %w", err)}
 		}
 		defer rollback(ctx, tx) // does nothing after a commit
+		if time.Since(called) > p.set.lease/longWait {
+			if err := p.stillOurs(ctx, tx, d); err != nil {
+				return err
+			}
+		}
 
+		began := time.Now()
 		err = within(ctx, p.set.timeout, func(ctx context.Context) error { return h(ctx, access.Owned(tx), d) })
 		if p.ground.giveUp(ctx, tx, err) {
 			return &worldError{err}
 		}
 		if !p.commits(d, err) {
 			return err
+		}
+		if time.Since(began) > longRun {
+			if err := p.ground.ended(tx); err != nil {
+				return blame(fmt.Errorf("the transaction ended while the handler ran: %w", err))
+			}
 		}
 		switch ours, err := p.ground.AckIn(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
 		case err != nil:
@@ -57,6 +69,29 @@ func (p *processor) transact(h TxHandler) Handler {
 		d.committed = true
 		return nil
 	}
+}
+
+const (
+	// longWait is what part of its lease a message may wait for a connection before
+	// it is asked for again: the process may have been stopped meanwhile, and the
+	// keeper with it.
+	longWait = 10
+	// longRun is from when on a transaction is looked at before its next statement: a
+	// server that ends one for being idle says why, once, and on some ways there a
+	// statement that comes after that only finds the connection closed.
+	longRun = 100 * time.Millisecond
+)
+
+// stillOurs is an error where the message's lease is not, or cannot be, known to be
+// ours.
+func (p *processor) stillOurs(ctx context.Context, tx pgx.Tx, d *Delivery) error {
+	switch ours, err := p.ground.Leased(ctx, tx, store.Lease{ID: d.ID, Token: d.token}); {
+	case err != nil:
+		return &worldError{fmt.Errorf("see whether the lease is still held: %w", err)}
+	case !ours:
+		return &worldError{fmt.Errorf("the handler is not called: %w", ErrLeaseLost)}
+	}
+	return nil
 }
 
 // commits reports whether what the handler said ends the message with success.

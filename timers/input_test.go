@@ -347,4 +347,11 @@ func TestCalls_OnAutocommit(t *testing.T) {
 	_, err = timers.ScheduleBatch(t.Context(), tx, many...)
 	is.NoErr(err)
 	is.Equal(len(table(t, db.Pool)), 6001)
+
+	away := queue.New("away").In(queue.Outbox{Table: "zz_missing"}) // and written after the other
+	_, err = timers.ScheduleBatch(t.Context(), tx,
+		timers.Timer{ID: "c", After: time.Hour, Message: text("3")},
+		timers.Timer{ID: "d", After: time.Hour, Message: away.Draft(nil)})
+	is.True(errors.Is(err, queue.ErrNoTable))
+	is.Equal(len(table(t, db.Pool)), 6001) // all or none
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,10 @@ func TestHandler_WhatItSaysDecides(t *testing.T) {
 		{"panic", func(context.Context, *typed.Message[order]) error { panic("oh") }, []queue.SubscribeOption{never}, fate{Reason: "retry_terminal", Error: "panic: oh"}},
 		{"panic with an error", func(context.Context, *typed.Message[order]) error { panic(errBroken) },
 			[]queue.SubscribeOption{queue.Retry(retry.ByError(retry.Constant{Delay: time.Hour}, retry.Is(errBroken, retry.Never{})))}, fate{Reason: "retry_terminal", Error: "panic: broken"}},
+		{"error that panics when it is asked what it wraps", returns((*fs.PathError)(nil)), []queue.SubscribeOption{never},
+			fate{Reason: "retry_terminal", Error: "panic: runtime error: invalid memory address or nil pointer dereference"}},
+		{"panic with such an error", func(context.Context, *typed.Message[order]) error { panic((*fs.PathError)(nil)) }, []queue.SubscribeOption{never},
+			fate{Reason: "retry_terminal", Error: "panic: runtime error: invalid memory address or nil pointer dereference"}},
 		{"reject on error", returns(errBroken), []queue.SubscribeOption{queue.Acknowledge(queue.RejectOnError)}, fate{Reason: "rejected", Error: "broken"}},
 
 		{"ack, then an error", func(_ context.Context, m *typed.Message[order]) error { return errors.Join(m.Ack(), errBroken) }, nil, fate{}},
@@ -137,6 +142,45 @@ func TestHandler_WhatItSaysDecides(t *testing.T) {
 			start(t, db.Pool, q.HandleMessage(tt.do, tt.opts...))
 			settled(t, db.Pool, id)
 			is.Equal(fateOf(t, db.Pool, id), tt.want)
+		})
+	}
+}
+
+// An error's own methods run where they can harm nobody but its message.
+func TestHandler_ErrorsThatPanicFailTheirMessageAlone(t *testing.T) {
+	t.Parallel()
+	says := func(o order) error {
+		if o.ID == 1 {
+			return (*fs.PathError)(nil)
+		}
+		return nil
+	}
+	each := func(ms []*typed.Message[order]) []error {
+		errs := make([]error, len(ms))
+		for i, m := range ms {
+			errs[i] = says(m.Value)
+		}
+		return errs
+	}
+	never := queue.Retry(retry.Never{})
+	for name, form := range map[string]queue.Subscription{
+		"Handle":      orders.Handle(func(_ context.Context, o order) error { return says(o) }, never),
+		"HandleTx":    orders.HandleTx(func(_ context.Context, _ pgx.Tx, o order) error { return says(o) }, never),
+		"HandleBatch": orders.HandleBatch(func(_ context.Context, ms []*typed.Message[order]) []error { return each(ms) }, never),
+		"HandleBatchTx": orders.HandleBatchTx(func(_ context.Context, _ pgx.Tx, ms []*typed.Message[order]) []error {
+			return each(ms)
+		}, never),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newDB(t)
+			commit(t, db.Pool, func(tx pgx.Tx) error {
+				_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
+				return err
+			})
+			start(t, db.Pool, form)
+			eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE 'panic: %'")
+			eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
 		})
 	}
 }
@@ -250,13 +294,15 @@ func TestHandler_WhatItSaysHoldsDuringShutdown(t *testing.T) {
 		says error
 		// What is left: rows that are due at once, rows that are put off, dead letters.
 		due, off, dead int
+		opts           []queue.SubscribeOption
 	}{
-		{"Discard", queue.Discard("no longer wanted"), 0, 0, 0},
-		{"Snooze", queue.Snooze(time.Hour), 0, 1, 0},
-		{"Undecodable", queue.Undecodable(errOops), 0, 0, 1},
-		{"Nil", nil, 0, 0, 0},
-		{"Error", errOops, 1, 0, 0},
-		{"Permanent", queue.Permanent(errOops), 1, 0, 0}, // its error may be the cancelled context's
+		{"Discard", queue.Discard("no longer wanted"), 0, 0, 0, nil},
+		{"Snooze", queue.Snooze(time.Hour), 0, 1, 0, nil},
+		{"Undecodable", queue.Undecodable(errOops), 0, 0, 1, nil},
+		{"Nil", nil, 0, 0, 0, nil},
+		{"Nil, where handlers acknowledge", nil, 1, 0, 0, []queue.SubscribeOption{queue.Acknowledge(queue.Manual)}},
+		{"Error", errOops, 1, 0, 0, nil},
+		{"Permanent", queue.Permanent(errOops), 1, 0, 0, nil}, // its error may be the cancelled context's
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -269,7 +315,7 @@ func TestHandler_WhatItSaysHoldsDuringShutdown(t *testing.T) {
 				close(running)
 				<-ctx.Done()
 				return test.says
-			}))
+			}, test.opts...))
 			commit(t, db.Pool, func(tx pgx.Tx) error {
 				_, err := orders.Publish(t.Context(), tx, order{ID: 1})
 				return err
@@ -374,7 +420,7 @@ func TestPublish_CarriesTheStoryOn(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := newDB(t)
-	first, second := typed.NewQueue[order]("first"), typed.NewQueue[order]("second")
+	first, second, third := typed.NewQueue[order]("first"), typed.NewQueue[order]("second"), typed.NewQueue[order]("third")
 	got := make(chan map[string]string, 2)
 	start(t, db.Pool,
 		first.HandleTx(func(ctx context.Context, tx pgx.Tx, o order) error {
@@ -384,7 +430,14 @@ func TestPublish_CarriesTheStoryOn(t *testing.T) {
 			}
 			return err
 		}),
-		second.HandleMessage(func(_ context.Context, m *typed.Message[order]) error {
+		second.HandleBatchTx(func(ctx context.Context, tx pgx.Tx, ms []*typed.Message[order]) []error {
+			errs := make([]error, len(ms))
+			for i, m := range ms {
+				_, errs[i] = third.Publish(m.Context(ctx), tx, m.Value)
+			}
+			return errs
+		}, queue.Concurrency(1)),
+		third.HandleMessage(func(_ context.Context, m *typed.Message[order]) error {
 			got <- m.Headers()
 			return nil
 		}, queue.Concurrency(1)))

@@ -181,6 +181,24 @@ func TestPublish_SeveralQueuesInOneStatement(t *testing.T) {
 	eventually(t, db.Pool, 1, `SELECT count(*)::int FROM outbox WHERE queue = $1 AND next_attempt_at > now()`, notes.Name())
 }
 
+func TestPublish_InTwoOutboxesOnAutocommitIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	away := typed.NewQueue[order]("away").In(queue.Outbox{Table: "missing"})
+	_, err := queue.Publish(t.Context(), queue.Autocommit(db.Pool), orders.Draft(order{ID: 1}), away.Draft(order{ID: 2}))
+	is.True(errors.Is(err, queue.ErrNoTable))
+	is.Equal(rows(t, db.Pool, "outbox"), 0)
+
+	away = away.In(queue.Outbox{Table: "second"})
+	is.NoErr(queue.Outbox{Table: "second"}.Create(t.Context(), db.Pool))
+	ids, err := queue.Publish(t.Context(), queue.Autocommit(db.Pool), orders.Draft(order{ID: 1}), away.Draft(order{ID: 2}))
+	is.NoErr(err)
+	is.Equal(len(ids), 2)
+	is.Equal(rows(t, db.Pool, "outbox"), 1)
+	is.Equal(rows(t, db.Pool, "second"), 1)
+}
+
 // counter counts the round trips of a transaction.
 type counter struct {
 	queue.Tx

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -192,6 +193,60 @@ func TestWorker_CancelsAHandlerWhoseLeaseIsLost(t *testing.T) {
 	_, err := db.Pool.Exec(t.Context(), `UPDATE outbox SET acquired_token = gen_random_uuid()`)
 	is.NoErr(err)
 	is.Equal(next(t, cause), queue.ErrLeaseLost)
+}
+
+// A process that was stopped while a message waited for its transaction's connection
+// may find the lease gone when it goes on, before its keeper does.
+func TestHandleTx_IsNotCalledAfterALongWaitForAConnectionIfTheLeaseIsGone(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	pool := db.Connect(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	commit(t, db.Pool, func(tx pgx.Tx) error {
+		_, err := orders.Publish(t.Context(), tx, order{ID: 1})
+		return err
+	})
+	const lease = 20 * time.Second // the keeper looks after a third of it, and this test does its work in a tenth
+	said, called := make(messages, 100), make(chan struct{}, 1)
+	conn, err := pool.Acquire(t.Context())
+	is.NoErr(err)
+	start(t, pool, queue.Logger(slog.New(said)), queue.Lease(lease), orders.HandleTx(func(context.Context, pgx.Tx, order) error {
+		called <- struct{}{}
+		return nil
+	}))
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox WHERE acquired_token IS NOT NULL")
+	time.Sleep(lease/10 + 100*time.Millisecond) // the wait that is meant
+	_, err = db.Pool.Exec(t.Context(), `UPDATE outbox SET acquired_token = gen_random_uuid()`)
+	is.NoErr(err)
+	conn.Release()
+	for next(t, said) != "handler's transaction was not committed; the message is handed back" {
+	}
+	is.Equal(len(called), 0)
+}
+
+// A server that ends a transaction for being idle has to do with the handler, whatever
+// way leads to it: it is a failed attempt, and not for ever.
+func TestHandleTx_IdleForLongerThanTheServerAllowsIsAFailure(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	pool := db.Connect(t, func(c *pgxpool.Config) {
+		c.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = "50ms"
+	})
+	commit(t, db.Pool, func(tx pgx.Tx) error {
+		_, err := orders.Publish(t.Context(), tx, order{ID: 1})
+		return err
+	})
+	var runs atomic.Int64
+	start(t, pool, orders.HandleTx(func(ctx context.Context, tx pgx.Tx, _ order) error {
+		runs.Add(1)
+		pid := tx.Conn().PgConn().PID()
+		eventually(t, db.Pool, 0, "SELECT count(*)::int FROM pg_stat_activity WHERE pid = $1", pid)
+		time.Sleep(110 * time.Millisecond) // from 100 ms on it is asked for
+		return nil
+	}, queue.Retry(retry.Constant{Delay: time.Millisecond, MaxAttempts: 2})))
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE '%idle-in-transaction timeout%'")
+	is.Equal(runs.Load(), int64(2))
 }
 
 func TestHandleBatch_AnOutcomeForEach(t *testing.T) {
@@ -452,7 +507,10 @@ func TestDeadLetters_WaitForTheirTableToBeMended(t *testing.T) {
 			is.True(handled.Load() >= int64(2*n-2*n/10))
 			_, err = db.Pool.Exec(t.Context(), `ALTER TABLE away RENAME TO outbox_dlq`)
 			is.NoErr(err)
-			if name == "held" { // it is tried again after a minute; that minute is over now
+			if name == "held" { // it is tried again after 15 s, which are over now
+				var soon bool
+				is.NoErr(db.Pool.QueryRow(t.Context(), `SELECT bool_and(next_attempt_at < now() + interval '16 seconds') FROM outbox`).Scan(&soon))
+				is.True(soon)
 				_, err = db.Pool.Exec(t.Context(), `UPDATE outbox SET next_attempt_at = now()`)
 				is.NoErr(err)
 				_, err = db.Pool.Exec(t.Context(), `SELECT pg_notify('outbox_outbox', 'orders')`)

@@ -49,14 +49,23 @@ func Publish(ctx context.Context, tx Tx, t *postgres.Table, drafts []store.Draft
 // which f has several statements begins a transaction around them. What the database
 // says of t is explained.
 func Write(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(store.Outbox) error) error {
+	if x, ok := tx.(autocommit); ok && isMemory(x.DB) {
+		several = true
+	}
+	return Explain(t, Together(ctx, tx, several, func(tx Tx) error { return f(In(tx, t)) }))
+}
+
+// Together calls f with tx, checked as every publish checks it, or with a
+// transaction begun for it where tx is an [Autocommit] and f has several statements:
+// all of them happen, or none.
+func Together(ctx context.Context, tx Tx, several bool, f func(Tx) error) error {
 	if err := CheckTx(tx); err != nil {
 		return err
 	}
-	if x, ok := tx.(autocommit); ok && (several || isMemory(x.DB)) {
-		err := pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error { return f(In(tx, t)) })
-		return Explain(t, err)
+	if x, ok := tx.(autocommit); ok && several {
+		return pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error { return f(tx) })
 	}
-	return Explain(t, f(In(tx, t)))
+	return f(tx)
 }
 
 // Read calls f with what db sees, checked and explained likewise.

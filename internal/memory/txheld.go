@@ -24,6 +24,16 @@ func (v *View) Lock(ctx context.Context, ids ...int64) error {
 	})
 }
 
+// Leased reports whether a row holds its token.
+func (v *View) Leased(ctx context.Context, l store.Lease) (held bool, err error) {
+	err = v.do(ctx, func() bool {
+		r := v.row(l.ID)
+		held = r != nil && r.heldBy(l)
+		return false
+	})
+	return held, err
+}
+
 // Ack deletes a leased row. It is false where the row no longer holds the token:
 // then the transaction must not commit.
 func (v *View) Ack(ctx context.Context, l store.Lease) (ours bool, err error) {

@@ -2,11 +2,15 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -15,6 +19,15 @@ import (
 // ackOneSQL is the last statement of a transaction that handled one leased row.
 // With = the planner may prefer to walk all leases by their partial index.
 const ackOneSQL = `DELETE FROM {outbox} WHERE id = $1 AND acquired_token IS NOT DISTINCT FROM $2::uuid`
+
+// leasedSQL asks for one leased row and locks nothing.
+const leasedSQL = `SELECT EXISTS (SELECT FROM {outbox} WHERE id = $1 AND acquired_token IS NOT DISTINCT FROM $2::uuid)`
+
+// Leased reports whether a row holds its token.
+func (t *Table) Leased(ctx context.Context, tx pgx.Tx, l store.Lease) (held bool, err error) {
+	err = tx.QueryRow(ctx, t.sql.leased, l.ID, pgUUID(l.Token)).Scan(&held)
+	return held, err
+}
 
 // AckIn deletes a leased row in the caller's transaction. It returns false where
 // the row no longer holds the token: then the transaction must not commit. The
@@ -187,4 +200,27 @@ func sinceParam(since time.Time) pgtype.Timestamptz {
 		p.InfinityModifier = pgtype.NegativeInfinity
 	}
 	return p
+}
+
+// Ended is what the server said when it ended tx and its session without being asked,
+// as it does with one that is idle for too long; nil where it has said nothing.
+// Without this, a statement that is sent to a closed Unix socket fails and tells no
+// reason.
+func Ended(tx pgx.Tx) error {
+	conn := tx.Conn().PgConn()
+	if err := conn.Conn().SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		return err
+	}
+	msg, err := conn.ReceiveMessage(context.Background())
+	if said, failed := msg.(*pgproto3.ErrorResponse); failed {
+		return pgconn.ErrorResponseToPgError(said)
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return conn.Conn().SetReadDeadline(time.Time{})
 }

@@ -136,16 +136,16 @@ var place = regexp.MustCompile(`\{(outbox|dlq|outbox_regclass|dlq_regclass|tell:
 
 // statements are built once a table.
 type statements struct {
-	publishOne, publishMany, reserve     string
-	claim, claimExpired, clock           string
-	ack, ackEach, reschedule             string
-	bury, extend, giveBack               string
-	ackOne, hold, holdExpired, holdAgain string
-	pause, resume, paused                string
-	look, ping                           string
-	letters                              letterStatements
-	timers                               timerStatements
-	stats                                statStatements
+	publishOne, publishMany, reserve             string
+	claim, claimExpired, clock                   string
+	ack, ackEach, reschedule                     string
+	bury, extend, giveBack                       string
+	leased, ackOne, hold, holdExpired, holdAgain string
+	pause, resume, paused                        string
+	look, ping                                   string
+	letters                                      letterStatements
+	timers                                       timerStatements
+	stats                                        statStatements
 }
 
 func (t *Table) statements() statements {
@@ -183,6 +183,7 @@ func (t *Table) statements() statements {
 		resume:       fill(resumeSQL),
 		paused:       fill(pausedSQL),
 		ping:         fill(pingSQL),
+		leased:       fill(leasedSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),
