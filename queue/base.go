@@ -89,12 +89,12 @@ func (p onPostgres) connect(ctx context.Context, tables int) (link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open its connections: %w", err)
 	}
-	return &pgLink{own: own, config: p.pool.Config().ConnConfig}, nil
+	return &pgLink{own: own, config: p.pool.Config()}, nil
 }
 
 type pgLink struct {
 	own      *pgxpool.Pool
-	config   *pgx.ConnConfig
+	config   *pgxpool.Config // of the worker's pool
 	listener postgres.Listener
 }
 
@@ -118,7 +118,7 @@ func (l *pgLink) listen(ctx context.Context, set *workerSettings, groups []group
 	}
 	l.listener.Config = set.listenConfig
 	if l.listener.Config == nil {
-		l.listener.Config = l.config
+		l.listener.Config, l.listener.BeforeConnect = l.config.ConnConfig, l.config.BeforeConnect
 	}
 	l.listener.Log = set.log
 	l.listener.Notified = func(channel, queue string) {

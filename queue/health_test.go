@@ -159,6 +159,31 @@ func TestWorkerHealth_FromItsStartToItsEnd(t *testing.T) {
 	is.Equal(h.Err().Error(), "the worker is stopped")
 }
 
+// What a pool's BeforeConnect knows, such as a password of the minute, is known to
+// the connection that listens, too.
+func TestWorkerHealth_ListensAsThePoolConnects(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := pgtest.New(t, pgtest.Schema(created(t)))
+	pool := db.Connect(t, func(c *pgxpool.Config) {
+		user := c.ConnConfig.User
+		c.ConnConfig.User = "letterbox_nobody"
+		c.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+			c.User = user
+			return nil
+		}
+	})
+	w, err := queue.NewWorker(pool, queue.Logger(slog.New(slog.DiscardHandler)),
+		queue.New("q").Handle(func(context.Context, *queue.Delivery) error { return nil }))
+	is.NoErr(err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	healthy(t, w, func(h queue.Health) bool { return h.Queues[0].Listening })
+	stop()
+	is.NoErr(<-ended)
+}
+
 func TestWorkerHealth_SaysThatItPollsAndThatItDrains(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)

@@ -288,8 +288,9 @@ func NoListen() WorkerOption {
 }
 
 // ListenOn gives the listening connection a configuration of its own: a direct
-// way to the server where the pool goes through PgBouncer. Default, and nil: the
-// pool's. The last of several holds.
+// way to the server where the pool goes through PgBouncer. It is used as it is,
+// without the pool's BeforeConnect. Default, and nil: the pool's, which BeforeConnect
+// is called on before each connect. The last of several holds.
 func ListenOn(c *pgx.ConnConfig) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.listenConfig = c })
 }

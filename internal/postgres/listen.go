@@ -26,8 +26,11 @@ const (
 
 // Listener keeps one connection that LISTENs, whatever happens to it.
 type Listener struct {
-	Config   *pgx.ConnConfig
-	Channels []string
+	Config *pgx.ConnConfig
+	// BeforeConnect, where not nil, may change a copy of the configuration before
+	// each connect, as a pool's does: a password may be good for minutes.
+	BeforeConnect func(context.Context, *pgx.ConnConfig) error
+	Channels      []string
 	// Notified is called for each notification, Listening on each change of
 	// whether any can come. Both are called from Run's goroutine.
 	Notified  func(channel, payload string)
@@ -168,7 +171,13 @@ func (l *Listener) Run(ctx context.Context) {
 func (l *Listener) listen(ctx context.Context, ready func()) error {
 	connect, cancel := context.WithTimeout(ctx, maxReconnect)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(connect, l.Config.Copy())
+	config := l.Config.Copy()
+	if l.BeforeConnect != nil {
+		if err := l.BeforeConnect(connect, config); err != nil {
+			return fmt.Errorf("before connecting: %w", err)
+		}
+	}
+	conn, err := pgx.ConnectConfig(connect, config)
 	if err != nil {
 		return err
 	}
