@@ -44,7 +44,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	batch, err := p.ground.Hold(ctx, tx, c)
 	p.witness.Fetched(c, batch.Messages, time.Since(began), access.Explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
-	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext}
+	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext, PassedOver: batch.PassedOver}
 	if err != nil || len(batch.Messages) == 0 {
 		return held, err
 	}

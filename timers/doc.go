@@ -26,7 +26,8 @@
 // and only if that commits. A timer that is moved or cancelled stays locked until
 // then, and is not delivered meanwhile: a run that begins later sees what the
 // transaction wrote. That is not so for one that Schedule found there, which may
-// be running: where a run must follow the transaction, use Reschedule.
+// be running: where a run must follow the transaction, use Reschedule. A timer
+// that became due while it was locked runs within about a second of a rollback.
 //
 // No call waits for a handler. A row that another transaction has locked is tried
 // for some 30 ms, which outlasts a claim, and then reported as [Running]. There

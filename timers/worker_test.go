@@ -325,3 +325,50 @@ func TestCalls_DoNotWaitForABatch(t *testing.T) {
 	close(finish)
 	eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
 }
+
+// A timer that a transaction has locked when it becomes due is as it was when that
+// is rolled back, and nobody is told. The workers notice by themselves.
+func TestWorker_FiresAfterARollback(t *testing.T) {
+	t.Parallel()
+	forms := map[string]func(chan<- run) queue.Subscription{
+		"leased": func(runs chan<- run) queue.Subscription { return reminders.Handle(record(runs)) },
+		"held": func(runs chan<- run) queue.Subscription {
+			return reminders.HandleBatchTx(func(ctx context.Context, _ pgx.Tx, batch []*queue.Delivery) []error {
+				errs := make([]error, len(batch))
+				for i, d := range batch {
+					errs[i] = record(runs)(ctx, d)
+				}
+				return errs
+			})
+		},
+	}
+	changes := map[string]func(ctx context.Context, tx pgx.Tx) error{
+		"cancel": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := timers.Of(reminders).Cancel(ctx, tx, "t")
+			return err
+		},
+		"reschedule": func(ctx context.Context, tx pgx.Tx) error {
+			_, err := timers.RescheduleAfter(ctx, tx, "t", time.Hour, text("new"))
+			return err
+		},
+	}
+	for form, handle := range forms {
+		for change, undone := range changes {
+			t.Run(form+" "+change, func(t *testing.T) {
+				t.Parallel()
+				is := is.New(t)
+				db := newDB(t)
+				runs := make(chan run, 10)
+				start(t, db.Pool, queue.PollInterval(never), handle(runs))
+				asleep(t, db.Pool)
+				schedule(t, db.Pool, "t", time.Second, "old")
+				tx := begin(t, db.Pool)
+				is.NoErr(undone(t.Context(), tx))
+				eventually(t, db.Pool, true, "SELECT next_attempt_at < now() - interval '100 milliseconds' FROM outbox")
+				is.Equal(len(runs), 0)
+				is.NoErr(tx.Rollback(t.Context()))
+				is.Equal(next(t, runs).payload, "old") // a poll is an hour away
+			})
+		}
+	}
+}

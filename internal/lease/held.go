@@ -29,6 +29,8 @@ type Held struct {
 	// there is one.
 	NextDue time.Duration
 	HasNext bool
+	// PassedOver says that something that is due was locked by somebody else.
+	PassedOver bool
 }
 
 // holder serves a queue whose messages are handled in the transaction that holds
@@ -47,6 +49,8 @@ type holder struct {
 	attention
 	floor   floor
 	session int64 // the listening session that knows whether the queue sleeps
+	over    passedOver
+	again   *time.Timer // calls for what was passed over; nil: not set
 }
 
 func newHolder(q Queue) *holder {
@@ -65,6 +69,7 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		wake    time.Time // when something becomes due; zero: not known
 		expired bool      // this turn is for expired leases, and the next is not
 	)
+	defer h.lookNoMore()
 	for ctx.Err() == nil {
 		now := time.Now()
 		c := store.Claim{Queue: h.Name, Limit: h.Batch}
@@ -97,6 +102,7 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		}
 		h.vitals.seen(time.Now(), held.Lag)
 		below := h.took(c, held, now.Add(held.Looked))
+		h.lookAgain(c, held)
 		soon := e.attend(ctx, h, held)
 		if held.More {
 			h.call()
@@ -152,6 +158,34 @@ func (h *holder) lost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.floor.forget()
+}
+
+// lookAgain sees to it that one of the goroutines holds again, in a while, where
+// the last hold found nothing but rows that others have locked. No goroutine waits
+// for that, as it could have something else to do when the time comes.
+func (h *holder) lookAgain(c store.Claim, held Held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over.took(c, held.Messages, held.PassedOver)
+	if !held.PassedOver || held.Messages > 0 || h.again != nil { // who found something holds again at once
+		return
+	}
+	h.again = time.AfterFunc(h.over.next(), func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.again = nil
+		h.call()
+	})
+}
+
+// lookNoMore ends that.
+func (h *holder) lookNoMore() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.again != nil {
+		h.again.Stop()
+		h.again = nil
+	}
 }
 
 // attend keeps the queue's attention, and tells publishers when it falls asleep

@@ -22,6 +22,7 @@ type heldQueue struct {
 	takes   time.Duration // a call with messages
 	looks   time.Duration // until it knows of them
 	letGo   bool          // the next call settles nothing
+	locked  int           // rows that are due and somebody else has locked
 
 	calls, running, most int
 	since                []time.Time // of calls for pending rows
@@ -122,6 +123,7 @@ func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
 		q.order = append(q.order, c.ExpiredAfter > 0)
 	}
 	held.More, held.Messages, held.Looked = n == c.Limit, n, q.looks
+	held.PassedOver = n < c.Limit && q.locked > 0 && c.ExpiredAfter == 0
 	if n > 0 && q.letGo {
 		q.letGo, held.More, held.LetGo = false, true, true
 		return 0, held, nil
@@ -163,6 +165,82 @@ func TestHold_SleepsUntilADueTimeAndIsQuietWhenIdle(t *testing.T) {
 		before := q.made()
 		pass(10 * time.Hour)
 		r.is.True(q.made()-before <= 2*4*10) // two for each goroutine and poll
+		r.end()
+	})
+}
+
+// lock and unlock are somebody else's transaction on n due rows, which is rolled
+// back: nobody is told.
+func (q *heldQueue) lock(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.locked += n
+}
+
+func (q *heldQueue) unlock() {
+	q.mu.Lock()
+	n := q.locked
+	q.locked = 0
+	q.mu.Unlock()
+	q.now(n)
+}
+
+func TestHold_LooksAgainForWhatItPassedOver(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Poll = time.Hour
+		q := &heldQueue{}
+		q.lock(1)
+		r.start(q.config())
+		pass(20 * time.Millisecond) // after 5 ms, and 10 more
+		q.unlock()
+		pass(20 * time.Millisecond)
+		r.is.Equal(len(q.done()), 1)
+
+		// A lock that lasts costs one call a second, whichever goroutine it is.
+		q.lock(1)
+		r.engine.Wake("held")
+		pass(time.Minute)
+		before := q.made()
+		pass(time.Minute)
+		r.is.True(q.made()-before <= 60)
+		q.unlock()
+		pass(time.Second)
+		r.is.Equal(len(q.done()), 2)
+
+		// Then it is quick again, and quiet when there is nothing.
+		q.lock(1)
+		r.engine.Wake("held")
+		pass(20 * time.Millisecond)
+		q.unlock()
+		pass(20 * time.Millisecond)
+		r.is.Equal(len(q.done()), 3)
+		before = q.made()
+		pass(30 * time.Minute)
+		r.is.True(q.made()-before <= 2*4) // two for each goroutine, for they may poll once
+		r.end()
+	})
+}
+
+// The goroutine that passed something over can have other work when the time comes
+// to look again: then another does it.
+func TestHold_LooksAgainWhileOneHandles(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.cfg.Poll = time.Hour
+		q := &heldQueue{takes: 10 * time.Minute}
+		q.lock(1)
+		c := q.config()
+		c.Concurrency = 2
+		r.start(c)
+		pass(10 * time.Second)
+		q.now(1)
+		r.engine.Wake("held")
+		pass(10 * time.Second)
+		r.is.Equal(q.most, 1)
+		q.unlock()
+		pass(time.Second)
+		r.is.Equal(q.most, 2)
+		pass(20 * time.Minute)
+		r.is.Equal(len(q.done()), 2)
 		r.end()
 	})
 }

@@ -49,6 +49,7 @@ type lane struct {
 	asked   int       // limits of the claims that are under way
 
 	floor    floor
+	over     passedOver
 	rowBytes float64 // moving mean of a payload's size
 }
 
@@ -163,6 +164,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 	if swept {
 		l.floor.sweptAt(now, now.Sub(sent))
 	}
+	l.over.took(c, len(b.Messages), b.PassedOver)
 	l.hot, l.deep = !short, !short
 	if !short {
 		return
@@ -172,6 +174,9 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 	}
 	if b.HasNext {
 		l.sleepUntil(sent.Add(b.NextDue)) // the next claim takes as long to get there
+	}
+	if b.PassedOver {
+		l.sleepUntil(now.Add(l.over.next()))
 	}
 	if !swept { // nothing above the floor; what is below it is still unseen
 		l.sleepUntil(l.floor.nextSweep())

@@ -105,7 +105,7 @@ func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
 	if c.ExpiredAfter > 0 {
 		found = s.expired(q, c, now)
 	} else {
-		found = s.due(q, c, now)
+		found, batch.PassedOver = s.due(q, c, now)
 	}
 	for _, r := range found {
 		s.lease(q, r, c.Token, now)
@@ -117,18 +117,22 @@ func (s *Store) claim(c store.Claim, now time.Time) store.Batch {
 	return batch
 }
 
-// due is the claim's rows among the pending, in order.
-func (s *Store) due(q *queue, c store.Claim, now time.Time) []*row {
-	var found []*row
+// due is the claim's rows among the pending, in order, and, where they are fewer
+// than asked for, whether others are locked.
+func (s *Store) due(q *queue, c store.Claim, now time.Time) (found []*row, passedOver bool) {
 	for k := range q.pending.from(floor(c.Since)) {
-		if len(found) >= c.Limit || k.at > now.UnixMicro() {
-			break
+		switch {
+		case k.at > now.UnixMicro():
+			return found, passedOver
+		case s.locks[k.id] != nil:
+			passedOver = true
+			continue
 		}
-		if s.locks[k.id] == nil {
-			found = append(found, s.rows[k.id])
+		if found = append(found, s.rows[k.id]); len(found) == c.Limit {
+			return found, false
 		}
 	}
-	return found
+	return found, passedOver
 }
 
 // expired is the claim's rows among the leased: those with the oldest leases,

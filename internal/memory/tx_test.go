@@ -152,6 +152,10 @@ func TestView_HoldsSettlesAndBuries(t *testing.T) {
 	is.NoErr(err)
 	is.Equal(len(held.Messages), 4)
 	is.Equal(held.Messages[0].Deliveries, int64(1))
+	other, err := s.Begin(errEnded).In(s).Hold(t.Context(), store.Claim{Queue: "q", Limit: 4})
+	is.NoErr(err)
+	is.Equal(len(other.Messages), 0)
+	is.True(other.PassedOver && !held.PassedOver)
 	_, _, due := s.NextPending("q")
 	is.True(!due) // they are locked
 	tx.KeepWork()

@@ -66,7 +66,7 @@ func (v *View) Hold(ctx context.Context, c store.Claim) (batch store.Batch, err 
 		case c.ExpiredAfter > 0:
 			rows = v.s.expired(q, c, v.tx.now)
 		default:
-			rows = v.s.due(q, c, v.tx.now)
+			rows, batch.PassedOver = v.s.due(q, c, v.tx.now)
 		}
 		for _, r := range rows {
 			v.lock(r.ID)

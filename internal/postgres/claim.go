@@ -37,12 +37,23 @@ WHERE o.ctid = ANY (ARRAY(
 RETURNING o.id, o.payload, o.headers, o.timer_id, o.attempts_count, o.deliveries_count,
           o.created_at, o.next_attempt_at, o.first_attempt_at, o.last_attempt_at`
 
-// clockSQL follows each claim in the same transaction: when that was, and when
-// the next row is due. The probe starts at now(), behind every dead index entry of
-// rows already taken. In the claim itself it would make PostgreSQL put all rows
-// aside before it sends the first (measured: a seventh of a held batch's buffers).
+// clockSQL follows each claim in the same transaction: when that was, when the next
+// row is due, and whether one that is due was passed over. The first probe starts at
+// now(), behind every dead index entry of rows already taken. In the claim itself it
+// would make PostgreSQL put all rows aside before it sends the first (measured: a
+// seventh of a held batch's buffers).
+//
+// The second probe walks down from now() to where the claim began: after one that
+// left a backlog it ends at the first row, else it meets what the claim met
+// (measured: a fortieth of the claim's time). Rows that a hold has locked are still
+// pending; their xmax is the transaction's own.
 const clockSQL = `
-SELECT now(), CASE WHEN isfinite(next.at) THEN extract(epoch FROM next.at - now()) END::float8
+SELECT now(), CASE WHEN isfinite(next.at) THEN extract(epoch FROM next.at - now()) END::float8,
+       (SELECT max(next_attempt_at) FROM {outbox}
+        WHERE queue = $1 AND acquired_token IS NULL
+          AND next_attempt_at <= now() AND next_attempt_at >= $2::timestamptz
+          AND xmax IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid) IS NOT NULL
+       AND {unpaused}
 FROM (
   SELECT min(next_attempt_at) AS at FROM {outbox}
   WHERE queue = $1 AND acquired_token IS NULL AND next_attempt_at > now()
@@ -73,7 +84,16 @@ func (t *Table) queueClaim(b *pgx.Batch, c store.Claim) {
 	} else {
 		b.Queue(t.sql.claim, c.Queue, c.Limit, pgUUID(c.Token), sinceParam(c.Since))
 	}
-	b.Queue(t.sql.clock, c.Queue)
+	t.queueClock(b, c)
+}
+
+// queueClock adds what follows the claim, or hold, itself.
+func (t *Table) queueClock(b *pgx.Batch, c store.Claim) {
+	since := sinceParam(c.Since)
+	if c.ExpiredAfter > 0 { // such a claim passes over nothing that is due
+		since.InfinityModifier = pgtype.Infinity
+	}
+	b.Queue(t.sql.clock, c.Queue, since)
 }
 
 // readBatch reads the answers to a claim, or, held, to a hold, which gives each
@@ -90,14 +110,19 @@ func readBatch(res pgx.BatchResults, c store.Claim, held bool) (store.Batch, err
 	var (
 		now  instant
 		next *float64
+		over bool
 	)
-	if err := res.QueryRow().Scan(&now, &next); err != nil {
+	if err := res.QueryRow().Scan(&now, &next, &over); err != nil {
 		return batch, err
 	}
 	for i := range batch.Messages {
 		batch.Messages[i].ClaimedAt = now.Time
 	}
-	if next != nil && len(batch.Messages) < c.Limit && c.ExpiredAfter == 0 {
+	if len(batch.Messages) == c.Limit || c.ExpiredAfter > 0 {
+		return batch, nil
+	}
+	batch.PassedOver = over
+	if next != nil {
 		batch.HasNext, batch.NextDue = true, seconds(*next)
 	}
 	return batch, nil

@@ -102,7 +102,7 @@ func (t *Table) Hold(ctx context.Context, tx pgx.Tx, c store.Claim) (store.Batch
 	} else {
 		b.Queue(t.sql.hold, c.Queue, c.Limit, sinceParam(c.Since))
 	}
-	b.Queue(t.sql.clock, c.Queue)
+	t.queueClock(b, c)
 	b.Queue(unpinHeldSQL)
 	b.Queue(beginWorkSQL)
 	res := tx.SendBatch(ctx, b)

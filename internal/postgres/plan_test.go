@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -96,7 +97,7 @@ func TestPlans_UseTheIndexes(t *testing.T) {
 				{"hold expired", table.sql.holdExpired, []any{"q", 100, 60.0}, []string{"outbox_lease_idx"}},
 				{"ack", table.sql.ack, []any{ids, tokens[0]}, []string{"outbox_pkey"}},
 				{"ack of many claims", table.sql.ackEach, []any{ids, tokens}, []string{"outbox_pkey"}},
-				{"clock", table.sql.clock, []any{"q"}, []string{"outbox_pending_idx"}},
+				{"clock", table.sql.clock, []any{"q", "-infinity"}, []string{"outbox_pending_idx"}},
 				{"ack one", table.sql.ackOne, []any{1, uuid.NewString()}, []string{"outbox_pkey"}},
 				{"reschedule", table.sql.reschedule, []any{ids, tokens, []bool{true, false, true}, []float64{0, 0, 0}, []float64{0, 0, 0}}, []string{"outbox_pkey"}},
 				{"bury", table.sql.bury, []any{ids, tokens, []string{"a", "b", "c"}, []string{"", "", ""}}, []string{"outbox_pkey"}},
@@ -158,7 +159,33 @@ func TestClaim_CostDoesNotDependOnTheBacklog(t *testing.T) {
 			SELECT $1, '', gen_random_uuid(), now() - interval '1 hour' FROM generate_series(1, $2)`, queue, n/10)
 		is.NoErr(err)
 		cost[queue] = buffers(t, explain(t, db, "ANALYZE, BUFFERS", table.sql.claim, queue, 100, uuid.NewString(), "-infinity"))
+		is.True(buffers(t, explain(t, db, "ANALYZE, BUFFERS", table.sql.clock, queue, "-infinity")) < 20)
 	}
 	t.Log(cost)
 	is.True(float64(cost["q100000"]) < 1.5*float64(cost["q1000"]))
+}
+
+// Rows that were claimed stay in the index for as long as a snapshot can see them:
+// who begins above them must not walk them.
+func TestClock_CostDoesNotDependOnWhatWasClaimed(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	table, db := newTable(t)
+	_, err := db.Pool.Exec(t.Context(), "ALTER TABLE outbox SET (autovacuum_enabled = off)")
+	is.NoErr(err)
+	fill(t, db, "q", 20_000)
+	old, err := db.Pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	is.NoErr(err)
+	defer old.Rollback(context.WithoutCancel(t.Context()))
+	var floor time.Time
+	is.NoErr(old.QueryRow(t.Context(), "SELECT max(next_attempt_at) + interval '1 microsecond' FROM outbox").Scan(&floor))
+	_, err = db.Pool.Exec(t.Context(), "UPDATE outbox SET acquired_token = gen_random_uuid(), acquired_at = now()")
+	is.NoErr(err)
+	cost := func(since string) int {
+		return buffers(t, explain(t, db, "ANALYZE, BUFFERS", table.sql.clock, "q", since))
+	}
+	all, above := cost("-infinity"), cost(floor.Format(time.RFC3339Nano))
+	t.Log(all, above)
+	is.True(all > 200) // else this shows nothing
+	is.True(above < 20)
 }

@@ -29,9 +29,14 @@ type Batch struct {
 	Messages []Claimed
 	// NextDue is how long from now the next row of the queue becomes due,
 	// and HasNext whether there is one. Both are set only where the claim
-	// came back with fewer rows than its limit and was not for expired leases.
+	// came back with fewer rows than its limit and was not for expired leases,
+	// and so is PassedOver.
 	NextDue time.Duration
 	HasNext bool
+	// PassedOver says that there is a row that the claim asked for and did not
+	// get, because somebody has it locked, or had until just now. If that ends
+	// with a rollback, the row is as it was, and nobody is told.
+	PassedOver bool
 }
 
 // Kind says what becomes of a claimed row. The zero Kind is no kind: nothing

@@ -1,12 +1,18 @@
 package storetest
 
-import "time"
+import (
+	"time"
+
+	"github.com/letterbox-go/letterbox/internal/store"
+)
 
 // lockedScenarios are about rows that a transaction elsewhere has locked. They
 // need a [Locker]; that nothing waits shows in that they end.
 func lockedScenarios() []scenario {
 	return []scenario{
 		{"a claim passes over it", lockedIsNotClaimed},
+		{"a short claim says that it passed over it", lockedIsTold},
+		{"but says so of nothing else", lockedIsToldOfNothingElse},
 		{"a claim of expired leases passes over it", lockedIsNotTakenOver},
 		{"extend leaves it and counts it as held", lockedIsHeld},
 		{"look sees it", lockedIsSeen},
@@ -38,6 +44,46 @@ func lockedIsNotClaimed(s *scene) {
 
 	unlock()
 	s.Equal(idsOf(s.claimUpTo("orders", 10)), ids[:1])
+}
+
+func lockedIsTold(s *scene) {
+	ids := s.publishN("orders", 3)
+	unlock := s.lock(ids[2])
+
+	s.True(!s.claim(pending("orders", 2)).PassedOver) // it got all it asked for
+	s.True(s.claim(pending("orders", 2)).PassedOver)
+
+	unlock()
+	b := s.claim(pending("orders", 2))
+	s.Equal(idsOf(b.Messages), ids[2:])
+	s.True(!b.PassedOver)
+
+	ids = s.publishN("orders", 2)
+	unlock = s.lock(ids[0])
+	b = s.claim(pending("orders", 2))
+	s.Equal(idsOf(b.Messages), ids[1:])
+	s.True(b.PassedOver) // beside what it got
+	unlock()
+}
+
+func lockedIsToldOfNothingElse(s *scene) {
+	ids := s.publish(draft("orders", time.Hour), draft("mails", 0), draft("resting", 0), draft("leased", 0))
+	leased := s.claimOne("leased")
+	floor := s.publishedAt("late")
+	ids = append(ids, s.publish(store.Draft{Queue: "late", At: floor.Add(-time.Minute)})...)
+	s.pause("resting")
+	unlock := s.lock(ids...)
+
+	s.True(!s.claim(pending("orders", 2)).PassedOver) // which is not due, or of another queue
+	s.True(!s.claim(pending("resting", 2)).PassedOver)
+	s.True(!s.claim(pending("leased", 2)).PassedOver) // somebody has that
+	s.True(!s.claim(expired("mails", 2, time.Minute)).PassedOver)
+	late := pending("late", 2)
+	s.True(s.claim(late).PassedOver)
+	late.Since = floor
+	s.True(!s.claim(late).PassedOver) // it did not ask for that
+	unlock()
+	s.Equal(s.settle(ack(leased)), []int64{leased.ID})
 }
 
 func lockedIsNotTakenOver(s *scene) {

@@ -190,6 +190,9 @@ func (m *model) claim(t *rapid.T) {
 		}
 		return
 	}
+	if b.PassedOver {
+		t.Fatalf("a claim passed something over, and nothing is locked")
+	}
 	m.checkNext(t, queue, func(r *modelRow) bool { return r.free() && r.due > m.now }, b.HasNext, b.NextDue)
 }
 
