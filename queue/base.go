@@ -56,6 +56,9 @@ type ground interface {
 
 	// broken says whether a statement has failed, and with it the transaction.
 	broken(pgx.Tx) bool
+	// busy says whether the answer to a statement has not been read to its end: no
+	// other can be sent.
+	busy(pgx.Tx) bool
 	// ended is what the server said when it ended the transaction by itself; nil
 	// where it has not.
 	ended(tx pgx.Tx) error
@@ -152,6 +155,8 @@ func (g pgGround) beginHeld(ctx context.Context, idle time.Duration) (pgx.Tx, er
 }
 
 func (pgGround) broken(tx pgx.Tx) bool { return tx.Conn().PgConn().TxStatus() == 'E' }
+
+func (pgGround) busy(tx pgx.Tx) bool { return tx.Conn().PgConn().IsBusy() }
 
 func (pgGround) ended(tx pgx.Tx) error { return postgres.Ended(tx) }
 

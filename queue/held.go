@@ -75,7 +75,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	case err == nil:
 		p.holds.Store(min(int64(p.set.batchSize), 2*int64(c.Limit)))
 		return held, nil
-	case ctx.Err() != nil || !(errors.Is(err, context.DeadlineExceeded) || postgres.IsRefusal(err)):
+	case ctx.Err() != nil || !(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errLeftBusy) || postgres.IsRefusal(err)):
 		return lease.Held{}, err // not the messages' doing
 	case len(batch.Messages) == 1:
 		rollback(ctx, tx)
@@ -179,6 +179,9 @@ func (p *processor) round(ctx context.Context, tx pgx.Tx, rows []store.Claimed) 
 	ran := time.Since(began)
 	if ctx.Err() != nil {
 		return round{}, fmt.Errorf("handle %d messages: %w", len(rows), ctx.Err())
+	}
+	if p.ground.busy(tx) {
+		return round{}, errLeftBusy
 	}
 	broken := p.ground.broken(tx)
 	if panicked == nil && p.allCommit(batch, errs) {

@@ -159,6 +159,8 @@ func (g memoryGround) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.
 
 func (memoryGround) broken(pgx.Tx) bool { return false } // no statement, no failed one
 
+func (memoryGround) busy(pgx.Tx) bool { return false }
+
 func (memoryGround) ended(pgx.Tx) error { return nil }
 
 func (memoryGround) giveUp(context.Context, pgx.Tx, error) bool { return false }

@@ -51,6 +51,9 @@ func (p *processor) transact(h TxHandler) Handler {
 		if !p.commits(d, err) {
 			return err
 		}
+		if p.ground.busy(tx) {
+			return errLeftBusy
+		}
 		if time.Since(began) > longRun {
 			if err := p.ground.ended(tx); err != nil {
 				return blame(fmt.Errorf("the transaction ended while the handler ran: %w", err))
@@ -141,6 +144,10 @@ func (p *processor) decideTx(ctx context.Context, d *Delivery, err error, ran ti
 	}
 	return p.decide(ctx, d, err, ran)
 }
+
+// errLeftBusy is the failure of a handler that did not close what it queried, which
+// no statement can follow.
+var errLeftBusy = errors.New("the handler left a result open: close its rows before it returns")
 
 // errNotCommitted is the failure of a message that was acknowledged in a
 // transaction which then did not commit, with no error left to tell why.

@@ -224,6 +224,42 @@ func TestHandleTx_IsNotCalledAfterALongWaitForAConnectionIfTheLeaseIsGone(t *tes
 	is.Equal(len(called), 0)
 }
 
+func TestTx_AResultThatIsLeftOpenIsAFailure(t *testing.T) {
+	t.Parallel()
+	open := func(ctx context.Context, tx pgx.Tx) {
+		_, _ = tx.Query(ctx, "SELECT generate_series(1, 1000)") // and nobody reads it
+	}
+	retries := queue.Retry(retry.Constant{Delay: time.Millisecond, MaxAttempts: 2})
+	for name, form := range map[string]queue.Subscription{
+		"HandleTx": orders.HandleTx(func(ctx context.Context, tx pgx.Tx, o order) error {
+			if o.ID == 1 {
+				open(ctx, tx)
+			}
+			return nil
+		}, retries),
+		"HandleBatchTx": orders.HandleBatchTx(func(ctx context.Context, tx pgx.Tx, ms []*typed.Message[order]) []error {
+			for _, m := range ms {
+				if m.Value.ID == 1 {
+					open(ctx, tx)
+				}
+			}
+			return make([]error, len(ms))
+		}, retries),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newDB(t)
+			commit(t, db.Pool, func(tx pgx.Tx) error {
+				_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
+				return err
+			})
+			start(t, db.Pool, form)
+			eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE '%close its rows%'")
+			eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
+		})
+	}
+}
+
 // A server that ends a transaction for being idle has to do with the handler, whatever
 // way leads to it: it is a failed attempt, and not for ever.
 func TestHandleTx_IdleForLongerThanTheServerAllowsIsAFailure(t *testing.T) {
