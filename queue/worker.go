@@ -288,8 +288,9 @@ func NoListen() WorkerOption {
 }
 
 // ListenOn gives the listening connection a configuration of its own: a direct
-// way to the server where the pool goes through PgBouncer. Default, and nil: the
-// pool's. The last of several holds.
+// way to the server where the pool goes through PgBouncer. A session there that is
+// read-only by default is given up, as that of a primary which has been replaced.
+// Default, and nil: the pool's. The last of several holds.
 func ListenOn(c *pgx.ConnConfig) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.listenConfig = c })
 }
