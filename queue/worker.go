@@ -289,8 +289,10 @@ func NoListen() WorkerOption {
 
 // ListenOn gives the listening connection a configuration of its own: a direct
 // way to the server where the pool goes through PgBouncer. It is used as it is,
-// without the pool's BeforeConnect. Default, and nil: the pool's, which BeforeConnect
-// is called on before each connect. The last of several holds.
+// without the pool's BeforeConnect. A session there that is read-only by default is
+// given up, as that of a primary which has been replaced. Default, and nil: the
+// pool's, which BeforeConnect is called on before each connect. The last of several
+// holds.
 func ListenOn(c *pgx.ConnConfig) WorkerOption {
 	return workerOption(func(w *workerSettings) { w.listenConfig = c })
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/letterbox-go/letterbox/internal/pgtest"
 	"github.com/letterbox-go/letterbox/queue"
+	"github.com/letterbox-go/letterbox/typed"
 )
 
 // newDB is an empty outbox in a database of the test's own.
@@ -102,4 +103,19 @@ func rows(t *testing.T, pool *pgxpool.Pool, table string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// forms are the kinds of handlers, by what becomes of the rows meanwhile.
+var forms = map[string]func(typed.Queue[int], chan<- int, ...queue.SubscribeOption) queue.Subscription{
+	"leased": func(q typed.Queue[int], got chan<- int, opts ...queue.SubscribeOption) queue.Subscription {
+		return q.Handle(func(_ context.Context, n int) error { got <- n; return nil }, opts...)
+	},
+	"held": func(q typed.Queue[int], got chan<- int, opts ...queue.SubscribeOption) queue.Subscription {
+		return q.HandleBatchTx(func(_ context.Context, _ pgx.Tx, batch []*typed.Message[int]) []error {
+			for _, m := range batch {
+				got <- m.Value
+			}
+			return make([]error, len(batch))
+		}, opts...)
+	},
 }

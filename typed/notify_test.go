@@ -18,20 +18,7 @@ import (
 // publishers' commits fall around its going to sleep.
 func TestNotify_NothingIsMissed(t *testing.T) {
 	t.Parallel()
-	handlers := map[string]func(q typed.Queue[int], h func(int)) queue.Subscription{
-		"leased": func(q typed.Queue[int], h func(int)) queue.Subscription {
-			return q.Handle(func(_ context.Context, n int) error { h(n); return nil })
-		},
-		"held": func(q typed.Queue[int], h func(int)) queue.Subscription {
-			return q.HandleBatchTx(func(_ context.Context, _ pgx.Tx, batch []*typed.Message[int]) []error {
-				for _, m := range batch {
-					h(m.Value)
-				}
-				return make([]error, len(batch))
-			})
-		},
-	}
-	for name, handle := range handlers {
+	for name, handle := range forms {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := newDB(t)
@@ -42,7 +29,7 @@ func TestNotify_NothingIsMissed(t *testing.T) {
 
 			got := make(chan int, publishers*each)
 			for range 2 {
-				start(t, db.Pool, queue.PollInterval(time.Hour), queue.BlindPollInterval(time.Hour), handle(q, func(n int) { got <- n }))
+				start(t, db.Pool, queue.PollInterval(time.Hour), queue.BlindPollInterval(time.Hour), handle(q, got))
 			}
 			pool := db.Connect(t)
 			var wg sync.WaitGroup

@@ -48,7 +48,7 @@ type holder struct {
 	mu sync.Mutex // guards what follows, which all goroutines share
 	attention
 	floor   floor
-	session int64 // the listening session that knows whether the queue sleeps
+	session int64 // the listening session that knows whether the queue sleeps; zero: none
 	over    passedOver
 	again   *time.Timer // calls for what was passed over; nil: not set
 }
@@ -154,10 +154,12 @@ func (h *holder) took(c store.Claim, held Held, now time.Time) (below time.Time)
 }
 
 // lost makes the next claim a sweep: the database has the rows of one that failed.
+// It may be another by now, whose publishers are told anew that the queue sleeps.
 func (h *holder) lost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.floor.forget()
+	h.session = 0
 }
 
 // lookAgain sees to it that one of the goroutines holds again, in a while, where

@@ -55,7 +55,7 @@ type pump struct {
 	timer   *time.Timer
 	orphans []store.Claim // claims whose answer was lost
 	backoff time.Duration // above zero while the store fails
-	session int64         // the listening session that knows which lanes sleep
+	session int64         // the listening session that knows which lanes sleep; zero: none
 }
 
 func newPump(e *Engine) *pump {
@@ -202,6 +202,7 @@ func (p *pump) stumbled(ctx context.Context, err error) {
 	for _, l := range p.lanes {
 		l.vitals.failed(p.cfg.Explain(err))
 	}
+	p.session = 0 // the store may be elsewhere by now: the publishers there are told anew
 	level := slog.LevelDebug
 	if p.backoff == 0 {
 		level = slog.LevelError

@@ -33,6 +33,15 @@ func IsDenied(err error) bool { return state(err) == notPermitted }
 // will be. Another connection may get to the primary.
 func IsReadOnly(err error) bool { return state(err) == readOnly }
 
+// errNoWrites is for a server that was asked, instead of written to: what only
+// looks would never get the error. [IsReadOnly] knows it.
+var errNoWrites error = noWrites{}
+
+type noWrites struct{}
+
+func (noWrites) Error() string    { return "the server takes no writes (SQLSTATE " + readOnly + ")" }
+func (noWrites) SQLState() string { return readOnly }
+
 // IsRefusal reports whether the server itself refused a statement because of
 // what it says, as opposed to a lost connection, a shutdown (class 57), a lack of
 // resources (53), a conflict with others (40) or a standby.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 // Timing of the listening connection.
 const (
 	// pingAfter is how long the connection may be silent before it is asked
-	// whether it still lives: a router that forgot it tells nobody.
+	// whether it still lives, and takes writes: a router that forgot it tells
+	// nobody, and where nobody can publish, nobody notifies.
 	pingAfter = 60 * time.Second
 	pingWait  = 10 * time.Second
 	// Backoff between tries to connect.
@@ -36,6 +38,8 @@ type Listener struct {
 	Notified  func(channel, payload string)
 	Listening func(bool)
 	Log       *slog.Logger
+
+	pingAfter time.Duration // zero: the constant
 
 	turn sync.Mutex // of calls
 
@@ -89,7 +93,7 @@ func (l *Listener) setUp(up bool) {
 // wait waits for a notification, or, with neither a notification nor an error,
 // for something else to do.
 func (l *Listener) wait(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	wait, cancel := context.WithTimeout(ctx, pingAfter)
+	wait, cancel := context.WithTimeout(ctx, cmp.Or(l.pingAfter, pingAfter))
 	defer cancel()
 	l.mu.Lock()
 	if l.waiting != nil {
@@ -126,6 +130,9 @@ func (l *Listener) serve(conn *pgx.Conn, held map[sleeping]bool) error {
 	ctx, cancel := context.WithTimeout(c.ctx, pingWait)
 	defer cancel()
 	err := c.do(ctx, conn, held)
+	if err == nil {
+		err = takesWrites(conn)
+	}
 	c.done <- err
 	return err
 }
@@ -191,6 +198,9 @@ func (l *Listener) listen(ctx context.Context, ready func()) error {
 			return fmt.Errorf("listen on %q: %w", c, err)
 		}
 	}
+	if err := takesWrites(conn); err != nil {
+		return err
+	}
 	l.setUp(true)
 	defer l.setUp(false)
 	ready()
@@ -204,6 +214,9 @@ func (l *Listener) listen(ctx context.Context, ready func()) error {
 			ping, cancel := context.WithTimeout(ctx, pingWait)
 			err := conn.Ping(ping)
 			cancel()
+			if err == nil {
+				err = takesWrites(conn)
+			}
 			if err != nil {
 				return fmt.Errorf("ping: %w", err)
 			}
@@ -215,4 +228,14 @@ func (l *Listener) listen(ctx context.Context, ready func()) error {
 			}
 		}
 	}
+}
+
+// takesWrites is errNoWrites where the server does not, as far as its last answer
+// told: with each, PostgreSQL reports what has changed of this parameter, so that
+// asking costs no statement. A standby has refused to LISTEN before.
+func takesWrites(conn *pgx.Conn) error {
+	if conn.PgConn().ParameterStatus("default_transaction_read_only") == "on" {
+		return errNoWrites
+	}
+	return nil
 }

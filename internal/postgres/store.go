@@ -122,13 +122,15 @@ func (s *Store) Return(ctx context.Context, queues []string, tokens []uuid.UUID)
 	return err
 }
 
-// lookSQL is one probe of each index for each queue, all in one statement.
+// lookSQL is one probe of each index for each queue, all in one statement. It is
+// all that an idle worker sends, so it also asks whether the server takes writes.
 const lookSQL = `
 SELECT CASE WHEN isfinite(due.at) THEN extract(epoch FROM due.at - now())
             WHEN due.at < now() THEN 0 END::float8,
        EXISTS (SELECT 1 FROM {outbox} AS o
                WHERE o.queue = q.queue AND o.acquired_token IS NOT NULL
-                 AND o.acquired_at < now() - make_interval(secs => q.expired))
+                 AND o.acquired_at < now() - make_interval(secs => q.expired)),
+       ` + writesSQL + `
 FROM unnest($1::text[], $2::float8[]) WITH ORDINALITY AS q(queue, expired, ord)
 LEFT JOIN LATERAL (
   SELECT o.next_attempt_at AS at FROM {outbox} AS o
@@ -138,7 +140,8 @@ LEFT JOIN LATERAL (
 ) AS due ON true
 ORDER BY q.ord`
 
-// Look implements store.Looker.
+// Look implements store.Looker. A server that takes no writes is an error: what it
+// holds may be old.
 func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook, error) {
 	if len(queues) == 0 {
 		return nil, nil
@@ -156,9 +159,15 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 	err := s.query(ctx, s.table.sql.look, []any{names, expired}, func(rows pgx.Rows) error {
 		for rows.Next() {
 			o := store.Outlook{Queue: queues[len(out)].Queue}
-			var next *float64
-			if err := rows.Scan(&next, &o.Expired); err != nil {
+			var (
+				next   *float64
+				writes bool
+			)
+			if err := rows.Scan(&next, &o.Expired, &writes); err != nil {
 				return err
+			}
+			if !writes {
+				return errNoWrites
 			}
 			if next != nil {
 				o.HasNext, o.NextDue = true, seconds(*next)

@@ -82,18 +82,23 @@ func dataKey(in installation, who account) (string, error) {
 }
 
 // initdb makes a data directory in a folder of its own below base and hands it to take, which moves it out of there.
-func initdb(ctx context.Context, base string, who account, in installation, take func(data string) error) (err error) {
+func initdb(ctx context.Context, base string, who account, in installation, take func(data string) error) error {
+	return makeData(ctx, base, who, in, "initdb", initdbFlags, take)
+}
+
+// makeData does so with the program called tool, which takes --pgdata.
+func makeData(ctx context.Context, base string, who account, in installation, tool string, flags []string, take func(data string) error) (err error) {
 	f, err := newFolder(base, who, func(dir string) []string {
-		return append([]string{filepath.Join(in.bin, "initdb"), "--pgdata=" + filepath.Join(dir, dataName)}, initdbFlags...)
+		return append([]string{filepath.Join(in.bin, tool), "--pgdata=" + filepath.Join(dir, dataName)}, flags...)
 	})
 	if err != nil {
-		return fmt.Errorf("making a folder for initdb: %w", err)
+		return fmt.Errorf("making a folder for %s: %w", tool, err)
 	}
 	defer func() { err = errors.Join(err, f.end()) }()
 	if err := f.begin(); err != nil {
 		return err
 	}
-	if err := f.await(ctx, "initdb in "+in.bin, nil); err != nil {
+	if err := f.await(ctx, tool+" in "+in.bin, nil); err != nil {
 		return err
 	}
 	return take(filepath.Join(f.path, dataName))

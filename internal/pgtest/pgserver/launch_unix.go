@@ -46,7 +46,12 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 			err = errors.Join(err, f.end())
 		}
 	}()
-	if err := c.provide(ctx, in, f); err != nil {
+	if set.primary != nil {
+		err = set.primary.copyTo(ctx, in, f)
+	} else {
+		err = c.provide(ctx, in, f)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("making a data directory: %w", err)
 	}
 	if err := configure(f.path, set); err != nil {
@@ -56,7 +61,7 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 		return nil, err
 	}
 	if err := ready(ctx, f, in, 0); err != nil {
-		if ctx.Err() == nil && len(set.config) == 0 {
+		if ctx.Err() == nil && len(set.config) == 0 && set.primary == nil {
 			// Perhaps the cached data directory is at fault, as after a crash of the machine.
 			err = errors.Join(err, c.forget(in))
 		}
@@ -66,6 +71,7 @@ func launch(ctx context.Context, m machine, set settings) (_ *Server, err error)
 		return nil, err
 	}
 	s := &Server{
+		bin:     in.bin,
 		dsn:     dsnIn(f.path, set.socketPort()),
 		stop:    f.end,
 		restart: func(ctx context.Context) error { return restart(ctx, f, in) },

@@ -2,6 +2,7 @@ package pgserver
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -16,6 +17,7 @@ func (o option) apply(s *settings) { o(s) }
 
 type settings struct {
 	bin     string
+	primary *Server // nil: the server is nobody's standby
 	durable bool
 	port    int // of 127.0.0.1; 0: none
 	config  []parameter
@@ -41,6 +43,9 @@ func (s settings) socketPort() int { return cmp.Or(s.port, 5432) }
 func (s settings) check() error {
 	if s.port < 0 || s.port > 65535 {
 		return fmt.Errorf("OnPort(%d): no port", s.port)
+	}
+	if s.primary != nil && s.primary.external {
+		return errors.New("StandbyOf: the server at DATABASE_URL is not ours")
 	}
 	for _, p := range s.config {
 		if !parameterName.MatchString(p.name) || strings.ContainsAny(p.value, "\r\n\x00") {
@@ -69,6 +74,17 @@ func Durable() Option {
 func OnPort(port int) Option {
 	return option(func(s *settings) { s.port = port })
 }
+
+// StandbyOf starts the server as a hot standby: it begins as a copy of primary, which pg_basebackup makes, takes over what
+// is committed there, and serves what reads, until pg_promote makes it a primary. It runs from the primary's binaries,
+// whatever [Bin] says. A primary named by DATABASE_URL is refused, and [Start] fails with [ErrNoBaseBackup] where the
+// binaries cannot copy. The primary may end first. The default, and nil, is a server of its own; the last of several holds.
+func StandbyOf(primary *Server) Option {
+	return option(func(s *settings) { s.primary = primary })
+}
+
+// ErrNoBaseBackup says that there is no pg_basebackup among the server's binaries, as in some packages and in the download.
+var ErrNoBaseBackup = errors.New("no pg_basebackup")
 
 // Config sets a parameter of postgresql.conf, such as Config("max_connections", "50"), over the package's own choice. A
 // server named by DATABASE_URL is only checked to show this very value. Options for different names add up; of several

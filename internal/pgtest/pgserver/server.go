@@ -14,6 +14,7 @@ import (
 type Server struct {
 	dsn      string
 	origin   string
+	bin      string // the folder of its binaries, where it is ours
 	version  version
 	external bool
 	stop     func() error                // ends a server of our own; idempotent
@@ -40,6 +41,9 @@ func start(ctx context.Context, m machine, set settings) (*Server, error) {
 	err := set.check()
 	if err != nil {
 		return nil, fmt.Errorf("pgserver: %w", err)
+	}
+	if set.primary != nil {
+		set.bin = set.primary.bin
 	}
 	var s *Server
 	if url := m.getenv("DATABASE_URL"); url != "" && set.bin == "" {
