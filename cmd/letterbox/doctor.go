@@ -61,7 +61,7 @@ problem; warnings do not change it.
   notify      whether a notification, sent on one connection, arrives on another, and how soon
   vacuum      what keeps VACUUM from removing dead rows, for --held-for or longer, and how many there are
   queue       for each queue, or the one of --queue or --message: whether it is paused, how long messages have been due, leases that
-              have expired, dead letters
+              have expired, dead letters; whether anything is known of the one of --queue: if not, it is empty or the name is wrong
   workers     those of that queue, as far as they can be seen
   message     with --message: whether it is due, with a worker, waiting for its time or a retry, or a dead letter
 

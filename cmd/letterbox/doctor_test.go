@@ -107,7 +107,7 @@ func TestDoctor_OfARoleThatMayNotLook(t *testing.T) {
 func TestDoctor_OfQueues(t *testing.T) {
 	t.Parallel()
 	db := full(t)
-	letterbox(t, db, "pause", "rests").wants(t, 0, "", "")
+	letterbox(t, db, "pause", "rests", "--new").wants(t, 0, "", "")
 	e := doctorOn(t, db, 0)
 	e.has(t, "queue", warning, "1 due, the first for ") // one lease is fresh, so there are workers, which do not keep up
 	e.has(t, "queue", warning, "do not keep up")
@@ -117,7 +117,7 @@ func TestDoctor_OfQueues(t *testing.T) {
 
 	e = doctorOn(t, db, 3, "--queue", "rests")
 	e.has(t, "queue", problem, "it is paused")
-	doctorOn(t, db, 0, "--queue", "quue").has(t, "queue", warning, "it holds nothing")
+	doctorOn(t, db, 3, "--queue", "quue").has(t, "queue", problem, `queue "quue" is empty or not known`)
 
 	execute(t, db, `UPDATE outbox SET acquired_at = '2020-01-01Z' WHERE acquired_at IS NOT NULL`)
 	e = doctorOn(t, db, 3, "--queue", "q")
@@ -137,10 +137,16 @@ func TestDoctor_OfWorkers(t *testing.T) {
 	await(t, "that the worker sleeps", func() bool {
 		return strings.Contains(letterbox(t, db, "doctor", "--queue", "q").out, "q: 1 worker is asleep")
 	})
-	doctorOn(t, db, 0, "--queue", "r").has(t, "workers", warning, "none is seen") // it is another queue's
+	doctorOn(t, db, 3, "--queue", "r").has(t, "workers", warning, "none is seen") // it is another queue's
+	// One that is empty, and waited for, is known.
+	doctorOn(t, db, 0, "--queue", "q").has(t, "queue", fine, "0 due")
+	letterbox(t, db, "status", "q").wants(t, 0, "q", "")
+	letterbox(t, db, "peek", "q").wants(t, 1, "", `queue "q" has no message that is waiting`)
+	letterbox(t, db, "pause", "q").wants(t, 0, `paused queue "q"`, "")
+	letterbox(t, db, "resume", "q").wants(t, 0, `resumed queue "q"`, "")
 	stop()
 	is.NoErr(<-ended)
-	doctorOn(t, db, 0, "--queue", "q").has(t, "workers", warning, "none is seen")
+	doctorOn(t, db, 3, "--queue", "q").has(t, "workers", warning, "none is seen")
 }
 
 func TestDoctor_OfAMessage(t *testing.T) {
