@@ -276,3 +276,42 @@ func TestReplayAll_ByARoleThatMayOnlyLook(t *testing.T) {
 		}
 	}
 }
+
+// Replays, and large publishes, draw ids for themselves.
+func TestReplayAll_OfEachKindOfIDThatValidateTakes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, sql string }{
+		{"identity", ``},
+		{"identity always", `ALTER TABLE outbox ALTER id SET GENERATED ALWAYS`},
+		{"a serial", `ALTER TABLE outbox ALTER id DROP IDENTITY; CREATE SEQUENCE s OWNED BY outbox.id; ALTER TABLE outbox ALTER id SET DEFAULT nextval('s')`},
+		{"a sequence of nobody, mended", `ALTER TABLE outbox ALTER id DROP IDENTITY; CREATE SEQUENCE s; ALTER TABLE outbox ALTER id SET DEFAULT nextval('s')`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			db := newDB(t)
+			_, err := db.Pool.Exec(t.Context(), tt.sql)
+			is.NoErr(err)
+			if drifted, ok := errors.AsType[*queue.SchemaError](queue.Outbox{}.Validate(t.Context(), db.Pool)); ok {
+				is.Equal(len(drifted.Differences), 1)
+				_, err = db.Pool.Exec(t.Context(), drifted.Differences[0].Mend)
+				is.NoErr(err)
+			}
+			is.NoErr(queue.Outbox{}.Validate(t.Context(), db.Pool))
+
+			drafts := make([]queue.Draft, 2500) // COPY takes them
+			for i := range drafts {
+				drafts[i] = queue.New("orders").Draft([]byte("x"))
+			}
+			commit(t, db.Pool, func(tx pgx.Tx) error {
+				_, err := queue.Publish(t.Context(), tx, drafts...)
+				return err
+			})
+			fillMany(t, db.Pool, "orders", 20)
+			done, err := letters.ReplayAll(t.Context(), db.Pool, dlq.Filter{})
+			is.NoErr(err)
+			is.Equal(done.Moved, int64(20))
+			is.Equal(get[int](t, db.Pool, `SELECT count(*) FROM outbox`), 2520)
+		})
+	}
+}

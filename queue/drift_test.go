@@ -183,11 +183,36 @@ var drifts = []drift{
 	},
 	{
 		name: "ids that nobody makes", sql: `ALTER TABLE outbox ALTER id DROP IDENTITY`,
-		says: []string{`"public"."outbox": column "id" has: no default; needs: identity, or a default from a sequence`},
+		says: []string{`"public"."outbox": column "id" has: no default; needs: identity, or the next value of a sequence that the column owns`},
 	},
 	{
 		name: "ids that are all the same", sql: `ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT 1`,
-		says: []string{`"public"."outbox": column "id" has: DEFAULT 1; needs: identity, or a default from a sequence`}, stays: true,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT 1; needs: identity, or the next value of a sequence that the column owns`}, stays: true,
+	},
+	{
+		name: "ids that a function makes of a constant", sql: `ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT abs(7)`,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT abs(7); needs: identity, or the next value of a sequence`}, stays: true,
+	},
+	{
+		name: "ids of a function",
+		sql: `CREATE SEQUENCE s; CREATE FUNCTION newid() RETURNS bigint LANGUAGE sql AS 'SELECT nextval(''s'')';
+			ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT newid()`,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT newid(); needs: identity, or the next value of a sequence`}, stays: true,
+	},
+	{
+		name: "ids of a sequence that the column does not own",
+		sql:  `CREATE SEQUENCE "My ""ids"""; ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('"My ""ids"""')`,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT nextval('"My ""ids"""'::regclass); needs: identity, or the next value of a sequence`},
+	},
+	{
+		name: "ids of a sequence that another column owns",
+		sql:  `CREATE TABLE other (id bigserial); ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT nextval('other_id_seq')`,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT nextval('other_id_seq'::regclass); needs: identity, or the next value of a sequence`}, stays: true,
+	},
+	{
+		name: "ids made of those of a sequence",
+		sql:  `CREATE SEQUENCE s OWNED BY outbox.id; ALTER TABLE outbox ALTER id DROP IDENTITY, ALTER id SET DEFAULT 10 * nextval('s')`,
+		says: []string{`"public"."outbox": column "id" has: DEFAULT (10 * nextval('s'::regclass)); needs: identity, or the next value of a sequence`}, stays: true,
 	},
 
 	// Indexes.
@@ -249,12 +274,17 @@ var drifts = []drift{
 	{
 		name: "an order that no statement asks for",
 		sql:  `DROP INDEX outbox_pending_idx; CREATE INDEX outbox_pending_idx ON outbox (queue, next_attempt_at NULLS FIRST) WHERE acquired_token IS NULL`,
-		says: []string{`"public"."outbox": index "outbox_pending_idx" has: its order, its collation or its being deferred does not serve; needs: INDEX`},
+		says: []string{`"public"."outbox": index "outbox_pending_idx" has: its order, its collation, its operator class or its being deferred does not serve; needs: INDEX`},
 	},
 	{
 		name: "another collation",
 		sql:  `DROP INDEX outbox_pending_idx; CREATE INDEX outbox_pending_idx ON outbox (queue COLLATE "POSIX", next_attempt_at) WHERE acquired_token IS NULL`,
-		says: []string{`"public"."outbox": index "outbox_pending_idx" has: its order, its collation or its being deferred does not serve; needs: INDEX`},
+		says: []string{`"public"."outbox": index "outbox_pending_idx" has: its order, its collation, its operator class or its being deferred does not serve; needs: INDEX`},
+	},
+	{
+		name: "another operator class",
+		sql:  `DROP INDEX outbox_pending_idx; CREATE INDEX outbox_pending_idx ON outbox (queue text_pattern_ops, next_attempt_at) WHERE acquired_token IS NULL`,
+		says: []string{`"public"."outbox": index "outbox_pending_idx" has: its order, its collation, its operator class or its being deferred does not serve; needs: INDEX`},
 	},
 	{
 		name: "several faults of one index",

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -146,6 +147,32 @@ func replaceDatabase(t *testing.T, db *pgtest.DB) string {
 	t.Helper()
 	c := db.Pool.Config().ConnConfig
 	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=nowhere", c.Host, c.Port, c.User, c.Password)
+}
+
+// A server that takes connections and says nothing, as one that hangs does, leaves time for the next.
+func TestDatabase_OfSeveralServersIsTheFirstThatAnswers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, dsn, env, timeout string }{
+		{"with shares of --timeout", "", "", "8s"},
+		{"with a connect_timeout in the DSN", "connect_timeout=1", "", "1h"},
+		{"with PGCONNECT_TIMEOUT", "", "PGCONNECT_TIMEOUT=1", "1h"},
+		{"with a connect_timeout and no limit else", "connect_timeout=1", "", "0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			db := made(t)
+			silent, err := net.Listen("tcp", "127.0.0.1:0") // nobody accepts
+			is.NoErr(err)
+			defer silent.Close()
+			c := db.Pool.Config().ConnConfig
+			dsn := fmt.Sprintf("host=127.0.0.1,%s port=%d,%d user=%s password='%s' dbname=%s %s",
+				c.Host, silent.Addr().(*net.TCPAddr).Port, c.Port, c.User, c.Password, c.Database, tt.dsn)
+			r := prepare(t, dsn, "status", "--timeout", tt.timeout)
+			r.Env = append(r.Env, tt.env)
+			r.run(t).wants(t, 0, "no queue holds anything", "")
+		})
+	}
 }
 
 func TestPassword_IsNeverShown(t *testing.T) {

@@ -30,10 +30,11 @@ type finding struct {
 // doctor looks at one outbox. Its checks add to what was found; an error is what keeps it from looking at all.
 type doctor struct {
 	*tool
-	pool  *pgxpool.Pool
-	table *postgres.Table
-	lease time.Duration
-	found []finding
+	pool    *pgxpool.Pool
+	table   *postgres.Table
+	lease   time.Duration
+	heldFor time.Duration
+	found   []finding
 
 	pooled bool          // something stands between this and the server
 	ahead  time.Duration // the database's clock before this machine's
@@ -44,6 +45,7 @@ func newDoctor(t *tool) *cobra.Command {
 		message int64
 		name    string
 		lease   time.Duration
+		heldFor time.Duration
 		asJSON  bool
 	)
 	c := &cobra.Command{
@@ -57,9 +59,9 @@ problem; warnings do not change it.
   writes      whether the server takes writes: a standby does not
   tables      what 'letterbox validate' finds
   notify      whether a notification, sent on one connection, arrives on another, and how soon
-  vacuum      what keeps VACUUM from removing dead rows, and how many there are
+  vacuum      what keeps VACUUM from removing dead rows, for --held-for or longer, and how many there are
   queue       for each queue, or the one of --queue or --message: whether it is paused, how long messages have been due, leases that
-              have expired, dead letters
+              have expired, dead letters; whether anything is known of the one of --queue: if not, it is empty or the name is wrong
   workers     those of that queue, as far as they can be seen
   message     with --message: whether it is due, with a worker, waiting for its time or a retry, or a dead letter
 
@@ -78,12 +80,15 @@ PgBouncer) and has nothing to do cannot; nor can handlers of batches in a transa
 			if lease <= 0 {
 				return usagef("--lease is %v, it must be above zero", lease)
 			}
+			if heldFor <= 0 {
+				return usagef("--held-for is %v, it must be above zero", heldFor)
+			}
 			return t.look(c.Context(), func(ctx context.Context, pool *pgxpool.Pool) error {
 				table, err := t.outbox.Bind()
 				if err != nil {
 					return err
 				}
-				d := &doctor{tool: t, pool: pool, table: table, lease: lease}
+				d := &doctor{tool: t, pool: pool, table: table, lease: lease, heldFor: heldFor}
 				if c.Flags().Changed("message") {
 					err = d.examine(ctx, name, &message)
 				} else {
@@ -100,6 +105,7 @@ PgBouncer) and has nothing to do cannot; nor can handlers of batches in a transa
 	f.Int64Var(&message, "message", 0, "the message with this id")
 	f.StringVar(&name, "queue", "", "only this queue")
 	f.DurationVar(&lease, "lease", time.Minute, "the workers' lease: one that was not extended for so long has expired")
+	f.DurationVar(&heldFor, "held-for", time.Minute, "for how long a transaction may be open and hold VACUUM back without a warning")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

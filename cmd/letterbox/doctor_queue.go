@@ -93,10 +93,12 @@ func (d *doctor) queue(ctx context.Context, q *queue.QueueStats, paused, named b
 	} else {
 		d.add("workers", fine, q.Queue, "", "%s asleep, to be woken by a publish; %d messages are with workers", workers(asleep), alive)
 	}
-	if q.Depth().N == 0 && q.Dead.N == 0 {
-		d.add("queue", warning, q.Queue, "", "it holds nothing: it is empty, or the name is not one that is used")
+	err = d.known(ctx, d.pool, q.Queue)
+	if strange, is := errors.AsType[unknownQueue](err); is {
+		d.add("queue", problem, q.Queue, "see 'letterbox status' for the queues that hold something, if the name may be wrong", "%v", strange)
+		return nil
 	}
-	return nil
+	return err
 }
 
 func workers(n int) string {

@@ -155,7 +155,6 @@ func (d *doctor) notify(ctx context.Context) error {
 
 // What is worth a warning.
 const (
-	longOpen  = time.Minute
 	oldAge    = 1_000_000 // transactions
 	manyDead  = 100_000   // rows
 	nearlyOld = 1_000_000_000
@@ -187,7 +186,7 @@ func (d *doctor) vacuum(ctx context.Context) error {
 		}
 	}
 	for _, h := range u.Holders {
-		if holdsBack(h) {
+		if h.Open >= d.heldFor || h.Age >= oldAge {
 			d.add("vacuum", warning, "", release(h), "held back by %v", h)
 		}
 	}
@@ -199,9 +198,6 @@ func (d *doctor) vacuum(ctx context.Context) error {
 	}
 	return nil
 }
-
-// holdsBack says whether a snapshot is older than one should be.
-func holdsBack(h queue.Holder) bool { return h.Open >= longOpen || h.Age >= oldAge }
 
 // release says how to end what holds vacuum back.
 func release(h queue.Holder) string {

@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/internal/pgtest"
+	"github.com/letterbox-go/letterbox/internal/pgtest/pgserver"
 	"github.com/letterbox-go/letterbox/queue"
 )
 
@@ -30,15 +31,16 @@ func doctorOn(t *testing.T, db *pgtest.DB, code int, args ...string) examined {
 	return e
 }
 
-// has checks that a finding is there.
-func (e examined) has(t *testing.T, check, result, says string) {
+// has checks that a finding is there, and returns it.
+func (e examined) has(t *testing.T, check, result, says string) finding {
 	t.Helper()
 	for _, f := range e.Checks {
 		if f.Check == check && f.Result == result && strings.Contains(f.Says, says) {
-			return
+			return f
 		}
 	}
 	t.Errorf("there is no %s of %s with %q in %+v", result, check, says, e.Checks)
+	return finding{}
 }
 
 func TestDoctor_OfAHealthyOutbox(t *testing.T) {
@@ -105,7 +107,7 @@ func TestDoctor_OfARoleThatMayNotLook(t *testing.T) {
 func TestDoctor_OfQueues(t *testing.T) {
 	t.Parallel()
 	db := full(t)
-	letterbox(t, db, "pause", "rests").wants(t, 0, "", "")
+	letterbox(t, db, "pause", "rests", "--new").wants(t, 0, "", "")
 	e := doctorOn(t, db, 0)
 	e.has(t, "queue", warning, "1 due, the first for ") // one lease is fresh, so there are workers, which do not keep up
 	e.has(t, "queue", warning, "do not keep up")
@@ -115,7 +117,7 @@ func TestDoctor_OfQueues(t *testing.T) {
 
 	e = doctorOn(t, db, 3, "--queue", "rests")
 	e.has(t, "queue", problem, "it is paused")
-	doctorOn(t, db, 0, "--queue", "quue").has(t, "queue", warning, "it holds nothing")
+	doctorOn(t, db, 3, "--queue", "quue").has(t, "queue", problem, `queue "quue" is empty or not known`)
 
 	execute(t, db, `UPDATE outbox SET acquired_at = '2020-01-01Z' WHERE acquired_at IS NOT NULL`)
 	e = doctorOn(t, db, 3, "--queue", "q")
@@ -135,10 +137,16 @@ func TestDoctor_OfWorkers(t *testing.T) {
 	await(t, "that the worker sleeps", func() bool {
 		return strings.Contains(letterbox(t, db, "doctor", "--queue", "q").out, "q: 1 worker is asleep")
 	})
-	doctorOn(t, db, 0, "--queue", "r").has(t, "workers", warning, "none is seen") // it is another queue's
+	doctorOn(t, db, 3, "--queue", "r").has(t, "workers", warning, "none is seen") // it is another queue's
+	// One that is empty, and waited for, is known.
+	doctorOn(t, db, 0, "--queue", "q").has(t, "queue", fine, "0 due")
+	letterbox(t, db, "status", "q").wants(t, 0, "q", "")
+	letterbox(t, db, "peek", "q").wants(t, 1, "", `queue "q" has no message that is waiting`)
+	letterbox(t, db, "pause", "q").wants(t, 0, `paused queue "q"`, "")
+	letterbox(t, db, "resume", "q").wants(t, 0, `resumed queue "q"`, "")
 	stop()
 	is.NoErr(<-ended)
-	doctorOn(t, db, 0, "--queue", "q").has(t, "workers", warning, "none is seen")
+	doctorOn(t, db, 3, "--queue", "q").has(t, "workers", warning, "none is seen")
 }
 
 func TestDoctor_OfAMessage(t *testing.T) {
@@ -176,17 +184,78 @@ func TestDoctor_OfWhatHoldsVacuumBack(t *testing.T) {
 	is := is.New(t)
 	db := made(t)
 	execute(t, db, `CREATE TABLE mine ()`)
+	conn, err := db.Pool.Acquire(t.Context())
+	is.NoErr(err)
+	defer conn.Release()
+	_, err = conn.Exec(t.Context(), `BEGIN`)
+	is.NoErr(err)
+	_, err = conn.Exec(t.Context(), `INSERT INTO mine DEFAULT VALUES`)
+	is.NoErr(err)
+
+	doctorOn(t, db, 0, "--held-for", "24h").has(t, "vacuum", fine, "nothing holds it back")
+	held := doctorOn(t, db, 0, "--held-for", "1ms")
+	f := held.has(t, "vacuum", warning, fmt.Sprintf("held back by session pid %d ", conn.Conn().PgConn().PID()))
+	is.True(strings.Contains(f.Says, "idle in transaction, open for "))
+	says, sql, _ := strings.Cut(f.Do, ": ")
+	is.Equal(says, "end its transaction, or")
+	execute(t, db, sql)
+	await(t, "that nothing holds it back any more", func() bool {
+		return strings.Contains(letterbox(t, db, "doctor", "--held-for", "1ms").out, "nothing holds it back")
+	})
+	letterbox(t, db, "doctor", "--held-for", "0").wants(t, 2, "", "--held-for is 0s")
+}
+
+// A prepared transaction outlives its session. It needs a server of its own.
+func TestDoctor_OfATransactionThatNobodyEnds(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	server, err := pgserver.Start(t.Context(), pgserver.Config("max_prepared_transactions", "2"))
+	is.NoErr(err)
+	t.Cleanup(func() { is.NoErr(server.Close()) })
+	sql, err := queue.Outbox{}.SQL()
+	is.NoErr(err)
+	db := pgtest.New(t, pgtest.On(server), pgtest.Schema(sql))
+	_, err = db.Pool.Exec(t.Context(), `BEGIN; INSERT INTO outbox (queue, payload) VALUES ('q', ''); PREPARE TRANSACTION 'it''s mine'`, pgx.QueryExecModeSimpleProtocol)
+	is.NoErr(err)
+	f := doctorOn(t, db, 0, "--held-for", "1ms").has(t, "vacuum", warning, `held back by prepared "it's mine"`)
+	is.Equal(f.Do, "COMMIT PREPARED or ROLLBACK PREPARED 'it''s mine'")
+	execute(t, db, `ROLLBACK PREPARED 'it''s mine'`)
+}
+
+func TestDoctor_OfDeadRows(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	execute(t, db, `ALTER TABLE outbox SET (autovacuum_enabled = off)`)
+	tx, err := db.Pool.Begin(t.Context())
+	is.NoErr(err)
+	_, err = tx.Exec(t.Context(), `INSERT INTO outbox (queue, payload) SELECT 'q', '' FROM generate_series(1, 100001)`)
+	is.NoErr(err)
+	is.NoErr(tx.Rollback(t.Context()))
+	await(t, "that PostgreSQL has counted them", func() bool {
+		return ask[int](t, db, `SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'outbox'`) > 100_000
+	})
+	e := doctorOn(t, db, 3)
+	e.has(t, "vacuum", warning, "outbox has some 100001 dead rows and 0 live ones")
+	e.has(t, "vacuum", problem, "autovacuum is off for outbox")
+}
+
+// Nobody uses up a thousand million transactions for a test: the catalog is told that they were.
+func TestDoctor_OfATableThatWasNeverFrozen(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := made(t)
+	if !ask[bool](t, db, `SELECT rolsuper FROM pg_roles WHERE rolname = current_user`) {
+		t.Skip("it takes a superuser")
+	}
 	tx, err := db.Pool.Begin(t.Context())
 	is.NoErr(err)
 	defer tx.Rollback(t.Context())
-	_, err = tx.Exec(t.Context(), `INSERT INTO mine DEFAULT VALUES`)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE outbox IN SHARE UPDATE EXCLUSIVE MODE`) // the server's own vacuum would freeze it at once
 	is.NoErr(err)
-	// It is not a minute old. That it would be said then, the rule itself shows.
-	u, err := queue.Outbox{}.Upkeep(t.Context(), db.Pool)
-	is.NoErr(err)
-	is.Equal(len(u.Holders), 1)
-	is.Equal(holdsBack(u.Holders[0]), false)
-	u.Holders[0].Open = time.Minute
-	is.Equal(holdsBack(u.Holders[0]), true)
-	is.True(strings.HasPrefix(release(u.Holders[0]), "end its transaction, or: SELECT pg_terminate_backend("))
+	execute(t, db, `UPDATE pg_class SET relfrozenxid = ((pg_current_xact_id()::text::bigint - 1100000000) & 4294967295)::text::xid WHERE oid = 'outbox'::regclass`)
+	doctorOn(t, db, 3).has(t, "vacuum", problem, "outbox is 11000000")
+	is.NoErr(tx.Rollback(t.Context()))
+	execute(t, db, `VACUUM FREEZE outbox`)
+	doctorOn(t, db, 0).has(t, "vacuum", fine, "nothing holds it back")
 }

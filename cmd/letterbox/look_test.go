@@ -80,7 +80,7 @@ func TestStatus_Once(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := full(t)
-	letterbox(t, db, "pause", "rests").wants(t, 0, "", "")
+	letterbox(t, db, "pause", "rests", "--new").wants(t, 0, "", "")
 	r := letterbox(t, db, "status") // no terminal, so once
 	is.Equal(r.code, 0)
 	lines := strings.Split(r.out, "\n")
@@ -99,13 +99,41 @@ func TestStatus_JSON(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)
 	db := full(t)
-	s := object[snapshot](t, letterbox(t, db, "status", "q", "empty", "--json"))
+	r := letterbox(t, db, "status", "q", "empty", "--json")
+	r.wants(t, 1, "", `queue "empty" is empty or not known`)
+	s := object[snapshot](t, r)
 	is.Equal(len(s.Queues), 2)
 	is.Equal(s.Queues[1].Queue, "empty")
 	q := s.Queues[0]
 	is.Equal([]int64{q.Due, q.Leased, q.Expired, q.Scheduled, q.Retrying, *q.Dead}, []int64{1, 2, 1, 1, 1, 1})
 	is.True(q.OldestDue > 1e8)
 	is.Equal(s.Rates, nil) // of one look there are none
+}
+
+func TestStatus_SaysThatNothingIsKnownOfAQueue(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := full(t)
+	letters(t, db, "died", 1)
+	letterbox(t, db, "pause", "rests", "--new").wants(t, 0, "", "")
+	letterbox(t, db, "status", "q", "died", "rests").wants(t, 0, "rests", "")
+	letterbox(t, db, "status", "quue").wants(t, 1, "quue", `queue "quue" is empty or not known: it holds no message, no timer and no dead letter, `)
+	r := letterbox(t, db, "status", "q", "quue", "qeuue")
+	r.wants(t, 1, "quue", `queue "quue" is empty or not known`)
+	r.wants(t, 1, "qeuue", `queue "qeuue" is empty or not known`)
+	execute(t, db, `DROP TABLE outbox_dlq`)
+	letterbox(t, db, "status", "quue").wants(t, 1, "", "(and its dead letters cannot be counted)")
+
+	// It may come to hold something while it is watched.
+	for _, args := range [][]string{{"status", "quue", "--interval", "100ms"}, {"status", "quue", "--interval", "100ms", "--json"}} {
+		c := prepare(t, db.DSN, args...)
+		c.begin(t)
+		await(t, "two looks", func() bool { return strings.Count(c.out.String(), "quue") >= 2 })
+		is.NoErr(c.Process.Signal(syscall.SIGINT))
+		r := c.end(t)
+		is.Equal(r.code, 0)
+		is.True(strings.Contains(r.out+r.errs, `queue "quue" is empty or not known`))
+	}
 }
 
 func TestStatus_GoesOnUntilInterrupt(t *testing.T) {

@@ -209,8 +209,8 @@ func newMessage(m queue.Peeked) message {
 	}
 }
 
-// known is an error where nothing is known of a queue. A queue is what is in it, so that one that is empty and one that
-// nobody uses are the same.
+// known is an [unknownQueue] where nothing is known of a queue. A queue is what is in it, and who waits for it, so that one
+// that is empty and one that nobody uses are the same.
 func (t *tool) known(ctx context.Context, db queue.Reader, name string) error {
 	stats, err := t.outbox.Stats(ctx, db, queue.StatsOptions{Queues: []string{name}, Cap: 1})
 	if err != nil {
@@ -225,7 +225,18 @@ func (t *tool) known(ctx context.Context, db queue.Reader, name string) error {
 	if err != nil || slices.ContainsFunc(paused, func(p queue.Pause) bool { return p.Queue == name }) {
 		return err
 	}
-	return unknownQueue(fmt.Sprintf("queue %q is empty or not known: it holds no message, no timer and no dead letter, and is not paused", name))
+	table, err := t.outbox.Bind()
+	if err != nil {
+		return err
+	}
+	if asleep, err := table.Asleep(ctx, db, name); err != nil || asleep > 0 {
+		return err
+	}
+	dead := "and no dead letter"
+	if stats.DeadErr != nil {
+		dead = "(and its dead letters cannot be counted)"
+	}
+	return unknownQueue(fmt.Sprintf("queue %q is empty or not known: it holds no message, no timer %s, is not paused, and no worker is seen that waits for it", name, dead))
 }
 
 // unknownQueue is the error of a queue of which nothing is known.

@@ -111,8 +111,14 @@ func TestPause_AndResume(t *testing.T) {
 	is.Equal(letterbox(t, db, "resume", "q", "--json").out, `{"queue":"q","changed":true}`+"\n")
 	is.Equal(letterbox(t, db, "resume", "q").out, "queue \"q\" was not paused\n")
 	letterbox(t, db, "resume", "z").wants(t, 1, "", `queue "z" is empty or not known`)
-	letterbox(t, db, "pause", "z").wants(t, 0, `paused queue "z"`, `queue "z" is empty or not known`)
+	letterbox(t, db, "pause", "z").wants(t, 1, "", `queue "z" is empty or not known`)
+	letterbox(t, db, "pause", "z", "--json").wants(t, 1, "", "--new pauses it all the same")
+	is.Equal(ask[int](t, db, `SELECT count(*) FROM outbox`), 1) // there is no mark
+	is.Equal(letterbox(t, db, "pause", "z", "--new"), result{0, "paused queue \"z\"\n", ""})
+	is.Equal(letterbox(t, db, "pause", "z").out, "queue \"z\" was paused already\n") // so it is known
 	letterbox(t, db, "resume", "z").wants(t, 0, `resumed queue "z"`, "")
+	letterbox(t, db, "resume", "z").wants(t, 1, "", "is not paused")
+	is.Equal(letterbox(t, db, "pause", "q", "--new"), result{0, "paused queue \"q\"\n", ""})
 }
 
 func TestPublish_NotifiesByTheRuleOfTheTable(t *testing.T) {

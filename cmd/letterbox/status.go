@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -33,7 +34,8 @@ func newStatus(t *tool) *cobra.Command {
 		Use:   "status [QUEUE...]",
 		Short: "Show what each queue holds",
 		Long: `status shows what each queue holds, or those that are named. On a terminal it goes on, each --interval, until ctrl-C; elsewhere it
-shows it once, unless --interval is given.
+shows it once, unless --interval is given. Where nothing is known of a queue that is named, since it is empty or the name is wrong,
+that is said, and the exit code is 1 where it is shown once.
 
   due        messages that wait for a worker; OLDEST is how long the first has been waiting
   leased     with a worker; of these, EXPIRED are those whose worker seems to have died: no extension for --lease
@@ -82,7 +84,7 @@ func (t *tool) status(ctx context.Context, w watching) error {
 	}
 	var seen []queue.Stats
 	for {
-		now, paused, err := t.stats(ctx, pool, w)
+		now, paused, strange, err := t.stats(ctx, pool, w)
 		switch {
 		case ctx.Err() != nil && len(seen) > 0:
 			return nil // ctrl-C is how it ends
@@ -95,12 +97,20 @@ func (t *tool) status(ctx context.Context, w watching) error {
 				seen = seen[1:]
 			}
 			seen = append(seen, now)
-			if err := t.showStatus(now, now.Since(seen[0]), paused, w); err != nil {
+			if w.asJSON && w.repeats && len(seen) == 1 {
+				for _, text := range strange {
+					t.note("%s", text)
+				}
+			}
+			if err := t.showStatus(now, now.Since(seen[0]), paused, strange, w); err != nil {
 				return err
 			}
 		}
+		if !w.repeats && len(strange) > 0 {
+			return errors.New(strings.Join(strange, "\n"))
+		}
 		if !w.repeats {
-			return err
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -110,25 +120,40 @@ func (t *tool) status(ctx context.Context, w watching) error {
 	}
 }
 
-func (t *tool) stats(ctx context.Context, pool *pgxpool.Pool, w watching) (queue.Stats, map[string]time.Time, error) {
+// stats looks once. What is strange are queues that were named and of which nothing is known.
+func (t *tool) stats(ctx context.Context, pool *pgxpool.Pool, w watching) (now queue.Stats, paused map[string]time.Time, strange []string, err error) {
 	ctx, cancel := t.bounded(ctx)
 	defer cancel()
-	now, err := t.outbox.Stats(ctx, pool, w.opts)
-	if err != nil {
-		return now, nil, t.explain(ctx, err)
+	defer func() { err = t.explain(ctx, err) }()
+	if now, err = t.outbox.Stats(ctx, pool, w.opts); err != nil {
+		return now, nil, nil, err
 	}
 	list, err := t.outbox.Paused(ctx, pool)
-	paused := make(map[string]time.Time, len(list))
+	if err != nil {
+		return now, nil, nil, err
+	}
+	paused = make(map[string]time.Time, len(list))
 	for _, p := range list {
 		paused[p.Queue] = p.Since
 		if w.opts.Queues == nil && !slices.ContainsFunc(now.Queues, func(q queue.QueueStats) bool { return q.Queue == p.Queue }) {
 			now.Queues = append(now.Queues, queue.QueueStats{Queue: p.Queue}) // it holds nothing, but that it is paused should be seen
 		}
 	}
-	return now, paused, t.explain(ctx, err)
+	for _, q := range now.Queues {
+		if w.opts.Queues == nil || q.Depth().N > 0 {
+			continue
+		}
+		err := t.known(ctx, pool, q.Queue)
+		if unknown, is := errors.AsType[unknownQueue](err); is {
+			strange = append(strange, unknown.Error())
+		} else if err != nil {
+			return now, nil, nil, err
+		}
+	}
+	return now, paused, strange, nil
 }
 
-func (t *tool) showStatus(now queue.Stats, rates queue.Rates, paused map[string]time.Time, w watching) error {
+func (t *tool) showStatus(now queue.Stats, rates queue.Rates, paused map[string]time.Time, strange []string, w watching) error {
 	if w.asJSON {
 		return t.json().print(newSnapshot(now, rates, paused))
 	}
@@ -168,6 +193,11 @@ func (t *tool) showStatus(now queue.Stats, rates queue.Rates, paused map[string]
 	}
 	if len(rows) == 0 {
 		b.WriteString("no queue holds anything\n")
+	}
+	if w.repeats { // else it is the error
+		for _, text := range strange {
+			b.WriteString(text + "\n")
+		}
 	}
 	if now.MoreQueues && w.opts.Queues == nil {
 		b.WriteString("there are more queues: name those to see\n")

@@ -74,13 +74,26 @@ func (t *tool) config() (*pgxpool.Config, error) {
 		return nil, usageError{unreadable(err)}
 	}
 	config.MaxConns, config.MinConns = 4, 0
-	if t.timeout > 0 {
-		config.ConnConfig.ConnectTimeout = t.timeout
+	if c := config.ConnConfig; t.timeout > 0 && c.ConnectTimeout == 0 {
+		c.ConnectTimeout = t.timeout / time.Duration(hosts(c))
 	}
 	if _, named := config.ConnConfig.RuntimeParams["application_name"]; !named {
 		config.ConnConfig.RuntimeParams["application_name"] = applicationName
 	}
 	return config, nil
+}
+
+// hosts is how many servers a DSN names. Each is there as often as there are ways to talk to it, with TLS and without.
+func hosts(c *pgx.ConnConfig) int {
+	type server struct {
+		host string
+		port uint16
+	}
+	all := map[server]bool{{c.Host, c.Port}: true}
+	for _, f := range c.Fallbacks {
+		all[server{f.Host, f.Port}] = true
+	}
+	return len(all)
 }
 
 func (t *tool) close() {

@@ -61,6 +61,8 @@ type liveColumn struct {
 	Default   string
 	Identity  bool
 	Generated bool
+	Draws     bool   // the default is the next value of the sequence that the column owns
+	Ownable   string // the sequence whose next value the default is, where no column owns it
 	// Sequences are those that the default draws from and the role may not.
 	Sequences []string
 }
@@ -69,6 +71,7 @@ const liveColumnsSQL = `
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
        CASE WHEN a.attgenerated = '' THEN COALESCE(pg_get_expr(d.adbin, d.adrelid), '') ELSE '' END,
        a.attidentity <> '', a.attgenerated <> '',
+       COALESCE((q.owner, q.place) = (a.attrelid, a.attnum), false), CASE WHEN q.owner IS NULL THEN COALESCE(q.name, '') ELSE '' END,
        ARRAY(SELECT p.refobjid::regclass::text FROM pg_catalog.pg_depend AS p
              JOIN pg_catalog.pg_class AS s ON s.oid = p.refobjid
              WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid
@@ -76,6 +79,15 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END)
 FROM pg_catalog.pg_attribute AS a
 LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+LEFT JOIN LATERAL (
+  SELECT p.refobjid::regclass::text AS name, o.refobjid AS owner, o.refobjsubid AS place
+  FROM pg_catalog.pg_depend AS p
+  JOIN pg_catalog.pg_class AS s ON s.oid = p.refobjid AND s.relkind = 'S'
+  LEFT JOIN pg_catalog.pg_depend AS o ON o.classid = 'pg_catalog.pg_class'::regclass AND o.objid = s.oid
+    AND o.refclassid = 'pg_catalog.pg_class'::regclass AND o.deptype IN ('a', 'i')
+  WHERE p.classid = 'pg_catalog.pg_attrdef'::regclass AND p.objid = d.oid AND p.refclassid = 'pg_catalog.pg_class'::regclass
+    AND pg_get_expr(d.adbin, d.adrelid) = 'nextval(' || quote_literal(p.refobjid::regclass::text) || '::regclass)'
+) AS q ON true
 WHERE a.attrelid = $1::bigint::oid AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum`
 
@@ -87,12 +99,13 @@ type liveIndex struct {
 	Unique       bool
 	Primary      bool
 	Usable       bool   // it was built to its end
-	Serves       bool   // its order and its collations are those that statements ask for
+	Serves       bool   // its order, collations and operator classes are those that statements ask for
 	Constraint   string // that it belongs to
 }
 
 // liveIndexesSQL: an order is of use where it is that of the columns or the very
-// reverse, which are the options 0 and 3.
+// reverse, which are the options 0 and 3. An operator class other than the default
+// one has that order too where it is of the same family, as varchar_ops is.
 const liveIndexesSQL = `
 SELECT n.nspname, c.relname, m.amname,
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) AS k ORDER BY k),
@@ -101,7 +114,10 @@ SELECT n.nspname, c.relname, m.amname,
        i.indimmediate AND NOT EXISTS (
          SELECT FROM generate_series(0, i.indnkeyatts - 1) AS k
          LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k]
-         WHERE i.indoption[k] NOT IN (0, 3) OR a.attcollation <> i.indcollation[k]),
+         WHERE i.indoption[k] NOT IN (0, 3) OR a.attcollation <> i.indcollation[k]
+           OR NOT EXISTS (
+             SELECT FROM pg_catalog.pg_opclass AS o JOIN pg_catalog.pg_opclass AS f ON f.opcfamily = o.opcfamily AND f.opcdefault
+             WHERE o.oid = i.indclass[k])),
        COALESCE((SELECT conname FROM pg_catalog.pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x')), '')
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid

@@ -68,7 +68,7 @@ func (x index) wrong(live *liveIndex) (wrong []string) {
 		wrong = append(wrong, "it is "+where)
 	}
 	if !live.Serves {
-		wrong = append(wrong, "its order, its collation or its being deferred does not serve")
+		wrong = append(wrong, "its order, its collation, its operator class or its being deferred does not serve")
 	}
 	return wrong
 }

@@ -38,7 +38,7 @@ const (
 	noValue                    // null: a default would mean something else
 	nowValue                   // the start of the transaction
 	zeroValue                  // 0
-	newValue                   // identity, a sequence or a function
+	newValue                   // identity, or the sequence that the column owns
 )
 
 type index struct {
@@ -182,26 +182,26 @@ func (v valueNeed) String() string {
 	case zeroValue:
 		return "0"
 	case newValue:
-		return "identity, or a default from a sequence"
+		return "identity, or the next value of a sequence that the column owns"
 	}
 	return "no default"
 }
 
-// calls matches an expression that calls a function: its value differs each time.
-var calls = regexp.MustCompile(`[\w"]\(`)
-
-// takes reports whether a default, as pg_get_expr has it, means what is needed; ""
-// is none.
-func (v valueNeed) takes(expr string, identity bool) bool {
+// takes reports whether a column's default means what is needed. New values come
+// from the column's own sequence, for replays and COPY draw theirs from it; and they
+// ascend, for a publish tells its ids apart by their order. Of a function nobody
+// knows that.
+func (v valueNeed) takes(live liveColumn) bool {
+	expr := live.Default
 	switch v {
 	case noValue:
-		return !identity && (expr == "" || uncast(expr) == "NULL")
+		return !live.Identity && (expr == "" || uncast(expr) == "NULL")
 	case nowValue:
 		return slices.Contains([]string{"now()", "CURRENT_TIMESTAMP", "transaction_timestamp()"}, bare(expr))
 	case zeroValue:
 		return strings.Trim(uncast(expr), "'") == "0"
 	case newValue:
-		return identity || calls.MatchString(expr)
+		return live.Identity || live.Draws
 	}
 	return true
 }
