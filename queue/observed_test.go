@@ -71,7 +71,7 @@ type book struct {
 	lost        []queue.LeaseLost
 	deadLetters []queue.DeadLettersWritten
 	drains      []queue.DrainTimedOut
-	listening   []bool
+	listening   []queue.Listening
 	changed     chan struct{}
 }
 
@@ -115,7 +115,7 @@ func (b *book) observer() queue.Observer {
 		LeaseLost:     noting(b, func(e queue.LeaseLost) { b.lost = append(b.lost, e) }),
 		DeadLetters:   noting(b, func(e queue.DeadLettersWritten) { b.deadLetters = append(b.deadLetters, e) }),
 		DrainTimedOut: noting(b, func(e queue.DrainTimedOut) { b.drains = append(b.drains, e) }),
-		Listening:     noting(b, func(e queue.Listening) { b.listening = append(b.listening, e.Up) }),
+		Listening:     noting(b, func(e queue.Listening) { b.listening = append(b.listening, e) }),
 	}
 }
 

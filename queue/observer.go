@@ -41,8 +41,8 @@ type Observer struct {
 	DeadLetters func(DeadLettersWritten)
 	// DrainTimedOut is told when the grace period ended while handlers ran.
 	DrainTimedOut func(DrainTimedOut)
-	// Listening is told when notifications begin or cease to come in, as they do
-	// when the worker ends.
+	// Listening is told when notifications begin or cease to come in, and at the
+	// worker's end.
 	Listening func(Listening)
 	// Dropped is told how many events before the next one were dropped.
 	Dropped func(Dropped)
@@ -173,6 +173,9 @@ type DrainTimedOut struct {
 type Listening struct {
 	Outbox string
 	Up     bool
+	// Ended says that this is the last for this run of the worker, which has ended
+	// or is about to. Up is false then.
+	Ended bool
 }
 
 // Dropped tells that events were dropped, for the observer was too slow.

@@ -71,7 +71,8 @@ func Concurrency(n int) DeliveryOption {
 // Prefetch is how many messages are claimed ahead of the handlers, beyond the
 // ones being handled. Default: as many as the handlers are measured to finish in
 // 100 ms, at most 2,000 and 32 MiB. Zero claims only what can be handled at
-// once; below zero is refused. The last of several holds.
+// once; below zero is refused. [Queue.HandleBatchTx] ignores it: it claims nothing
+// ahead. The last of several holds.
 func Prefetch(n int) DeliveryOption {
 	return deliveryOption(func(s *settings) {
 		s.ahead = n
@@ -97,7 +98,8 @@ const maxBatch = 5_000
 // Timeout bounds one call of the handler: its context then ends with
 // [context.DeadlineExceeded], and the error it returns is a failed attempt.
 // Default, and zero: none, but 30 s for [Queue.HandleBatchTx], whose rows are
-// locked meanwhile. Below zero is refused. The last of several holds.
+// locked meanwhile: there it bounds all calls of the transaction together, what
+// settles the messages, and the commit. Below zero is refused. The last of several holds.
 func Timeout(d time.Duration) DeliveryOption {
 	return deliveryOption(func(s *settings) { s.timeout = d })
 }
@@ -165,8 +167,9 @@ func Acknowledge(p AckPolicy) DeliveryOption {
 // often, because workers die with it, becomes a dead letter with the reason
 // "max_deliveries" without being run again. Claims that ended in a failed
 // attempt count too, so it should be well above the attempts of the retry
-// policy. Default, and zero: no limit; below zero is refused. The last of
-// several holds.
+// policy. It is no protection for [Queue.HandleBatchTx], which counts only
+// deliveries that fail. Default, and zero: no limit; below zero is refused. The
+// last of several holds.
 func MaxDeliveries(n int64) DeliveryOption {
 	return deliveryOption(func(s *settings) { s.maxDeliveries = n })
 }

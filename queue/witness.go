@@ -101,6 +101,14 @@ func (w *witness) Listening(up bool) {
 	}
 }
 
+// endListening tells that what was told of listening holds no longer. It is called once
+// nothing listens any more.
+func (w *witness) endListening() {
+	if w != nil && w.listening.Load() != 0 {
+		w.tell(Listening{Outbox: w.outbox, Ended: true})
+	}
+}
+
 // process tells of what goes through a Process.
 func (w *witness) process(queue string, p lease.Process) lease.Process {
 	if w == nil {

@@ -119,6 +119,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	engines := make([]*lease.Engine, len(groups))
 	for i, g := range groups {
 		g.witness = watching.of(g.table.String())
+		defer g.witness.endListening()
 		engines[i] = w.engine(g, l)
 	}
 	defer w.serve(groups, engines)()

@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -40,13 +41,16 @@ type meters struct {
 	leasesLost metric.Int64Counter
 	buried     metric.Int64Counter
 	drains     metric.Int64Counter
-	listening  metric.Int64Gauge
+	listening  *listeners
 	dropped    metric.Int64Counter
 }
 
 func newMeters(m metric.Meter) meters {
 	// An instrument that could not be made does nothing; the error is for the handler.
 	durations := metric.WithExplicitBucketBoundaries(bounds...)
+	up := &listeners{up: map[listener]bool{}}
+	made(m.Int64ObservableGauge("letterbox.listening", metric.WithUnit("1"), metric.WithInt64Callback(up.observe),
+		metric.WithDescription("Whether notifications come in for an outbox: 1, or 0 where at least one worker has to poll it.")))
 	return meters{
 		sentMessages:     made(messagingconv.NewClientSentMessages(m)),
 		consumedMessages: made(messagingconv.NewClientConsumedMessages(m)),
@@ -67,8 +71,7 @@ func newMeters(m metric.Meter) meters {
 			metric.WithDescription("Dead letters that were written; those with an error.type are tried again."))),
 		drains: made(m.Int64Counter("letterbox.drain.timeouts", metric.WithUnit("{drain}"),
 			metric.WithDescription("Grace periods that ended while handlers ran."))),
-		listening: made(m.Int64Gauge("letterbox.listening", metric.WithUnit("1"),
-			metric.WithDescription("Whether notifications come in for an outbox: 1, or 0 where it is polled."))),
+		listening: up,
 		dropped: made(m.Int64Counter("letterbox.events.dropped", metric.WithUnit("{event}"),
 			metric.WithDescription("Events that these metrics have missed, for they came too fast."))),
 	}
@@ -111,10 +114,10 @@ func (m *meters) handling(ctx context.Context, name string, n int) {
 	m.inProgress.Add(ctx, int64(n), with(destination(name, nil)...))
 }
 
-// observer measures what a worker tells. Events come after the fact, so there is no
+// observer measures what one worker tells. Events come after the fact, so there is no
 // context that they belong to.
 func (m *meters) observer() queue.Observer {
-	ctx := context.Background()
+	ctx, worker := context.Background(), m.listening.worker()
 	return queue.Observer{
 		Polled: func(e queue.Polled) {
 			attrs := []attribute.KeyValue{outboxKey.String(e.Outbox)}
@@ -153,13 +156,56 @@ func (m *meters) observer() queue.Observer {
 			m.buried.Add(ctx, int64(e.Messages), with(destination(e.Queue, e.Err, reasonKey.String(e.Reason))...))
 		},
 		DrainTimedOut: func(e queue.DrainTimedOut) { m.drains.Add(ctx, 1, with(outboxKey.String(e.Outbox))) },
-		Listening: func(e queue.Listening) {
-			up := int64(0)
-			if e.Up {
-				up = 1
-			}
-			m.listening.Record(ctx, up, with(outboxKey.String(e.Outbox)))
-		},
-		Dropped: func(e queue.Dropped) { m.dropped.Add(ctx, e.Events) },
+		Listening:     func(e queue.Listening) { m.listening.told(worker, e) },
+		Dropped:       func(e queue.Dropped) { m.dropped.Add(ctx, e.Events) },
 	}
+}
+
+// listeners know which workers get notifications.
+type listeners struct {
+	mu      sync.Mutex
+	workers int // that were counted
+	up      map[listener]bool
+}
+
+// listener is a worker on an outbox.
+type listener struct {
+	worker int
+	outbox string
+}
+
+func (l *listeners) worker() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.workers++
+	return l.workers
+}
+
+func (l *listeners) told(worker int, e queue.Listening) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := (listener{worker, e.Outbox}); e.Ended {
+		delete(l.up, k)
+	} else {
+		l.up[k] = e.Up
+	}
+}
+
+// observe is the gauge's callback. An outbox that no worker listens or polls for has no value.
+func (l *listeners) observe(_ context.Context, o metric.Int64Observer) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]int64{}
+	for k, up := range l.up {
+		if _, known := all[k.outbox]; !known {
+			all[k.outbox] = 1
+		}
+		if !up {
+			all[k.outbox] = 0
+		}
+	}
+	for outbox, up := range all {
+		o.Observe(up, with(outboxKey.String(outbox)))
+	}
+	return nil
 }

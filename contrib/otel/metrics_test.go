@@ -25,6 +25,7 @@ func TestREADME_ListsEveryMetricWithItsUnit(t *testing.T) {
 	tell.LeaseLost(queue.LeaseLost{Queue: "orders"})
 	tell.DrainTimedOut(queue.DrainTimedOut{})
 	tell.Dropped(queue.Dropped{Events: 1})
+	tell.Listening(queue.Listening{Outbox: "outbox", Up: true})
 	_, err = orders.Publish(l.Publishing(t.Context()), queue.Autocommit(l.pool), []byte("1"))
 	is.NoErr(err)
 	stop := l.start(orders.Handle(func(context.Context, *queue.Delivery) error { return queue.Permanent(errors.New("never")) }))
@@ -79,13 +80,14 @@ func TestMetrics_CountARun(t *testing.T) {
 		"letterbox.dead_letters letterbox.reason=retry_terminal,messaging.destination.name=orders":                                                     1,
 		"letterbox.queue.lag messaging.destination.name=orders":                                                                                        4,
 		"letterbox.messages.in_progress messaging.destination.name=orders":                                                                             0,
-		`letterbox.listening letterbox.outbox="outbox"`:                                                                                                0,
 	} {
 		n, there := got[name]
 		if !there || n != want {
 			t.Errorf("%s is %v (there: %v), want %v", name, n, there, want)
 		}
 	}
+	_, there := got[`letterbox.listening letterbox.outbox="outbox"`]
+	is.True(!there) // the worker has ended
 	for _, operation := range []string{"receive", "settle"} {
 		is.True(got["messaging.client.operation.duration "+at+"messaging.operation.name="+operation+",messaging.operation.type="+operation+",messaging.system=letterbox"] > 0)
 	}
@@ -93,5 +95,32 @@ func TestMetrics_CountARun(t *testing.T) {
 		for name, n := range got {
 			t.Log(name, n)
 		}
+	}
+}
+
+func TestListening_IsThatOfTheWorstWorkerOfAnOutbox(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	l := newLab(t)
+	a, b := l.Observer(), l.Observer()
+	const x, y = "letterbox.listening letterbox.outbox=x", "letterbox.listening letterbox.outbox=y"
+	for _, step := range []struct {
+		worker queue.Observer
+		event  queue.Listening
+		want   map[string]float64
+	}{
+		{a, queue.Listening{Outbox: "x"}, map[string]float64{x: 0}},
+		{b, queue.Listening{Outbox: "x", Up: true}, map[string]float64{x: 0}}, // one that can does not hide one that cannot
+		{a, queue.Listening{Outbox: "x", Up: true}, map[string]float64{x: 1}},
+		{a, queue.Listening{Outbox: "y"}, map[string]float64{x: 1, y: 0}},
+		{a, queue.Listening{Outbox: "y", Ended: true}, map[string]float64{x: 1}},
+		{a, queue.Listening{Outbox: "x"}, map[string]float64{x: 0}},
+		{a, queue.Listening{Outbox: "x", Ended: true}, map[string]float64{x: 1}}, // one that has ended does not count
+		{b, queue.Listening{Outbox: "x", Ended: true}, map[string]float64{}},
+		{b, queue.Listening{Outbox: "x", Up: true}, map[string]float64{x: 1}}, // it runs again
+	} {
+		step.worker.Listening(step.event)
+		got := l.sums()
+		is.Equal(got, step.want)
 	}
 }

@@ -53,8 +53,9 @@ func New(opts ...Option) *Telemetry {
 	return t
 }
 
-// Worker is the option of workers that are traced and measured. It is middleware
-// and an observer; middleware that comes after it sees the span in its context.
+// Worker is the option of a worker that is traced and measured. Call it for each worker:
+// it tells by that which of them listen. It is middleware and an observer; middleware
+// that comes after it sees the span in its context.
 func (t *Telemetry) Worker() queue.WorkerOption {
 	return queue.Options{queue.Use(t.process), queue.UseBatch(t.processBatch), queue.Observe(t.meters.observer())}
 }

@@ -43,15 +43,22 @@ type Collector struct {
 	deadLetters   *prometheus.CounterVec // queue, outcome
 	drainTimeouts prometheus.Counter
 	cancelled     prometheus.Counter
-	listening     *prometheus.GaugeVec // without labels; there once it is known
+	listening     *prometheus.GaugeVec // without labels; there while it is known
 	dropped       prometheus.Counter
 	published     *prometheus.CounterVec // queue, outcome
 	publishTook   *prometheus.HistogramVec
 
 	known sync.Map // queues whose series have begun
 
-	mu sync.Mutex
-	up map[string]bool // listening, by outbox
+	mu      sync.Mutex
+	workers int // options that were made
+	up      map[listener]bool
+}
+
+// listener is a worker on an outbox.
+type listener struct {
+	worker int
+	outbox string
 }
 
 // Values of the label outcome where it is not a [queue.Outcome].
@@ -63,7 +70,7 @@ const (
 
 // New makes a collector. Register it once; give [Collector.Worker] to workers.
 func New(opts ...Option) *Collector {
-	c := &Collector{set: defaults(), up: map[string]bool{}}
+	c := &Collector{set: defaults(), up: map[listener]bool{}}
 	for _, o := range opts {
 		o(&c.set)
 	}
@@ -87,29 +94,36 @@ func New(opts ...Option) *Collector {
 	c.deadLetters = c.counters("dead_letters_total", "Dead letters that were written; those of an error are tried again.", q, outcome)
 	c.drainTimeouts = c.counter("drain_timeouts_total", "Grace periods that ended while handlers ran.")
 	c.cancelled = c.counter("drain_cancelled_messages_total", "Messages that were being handled when a grace period ended.")
-	c.listening = c.gauges("listening", "Whether notifications come in: 1, or 0 where at least one outbox has to be polled.")
+	c.listening = c.gauges("listening", "Whether notifications come in: 1, or 0 where at least one worker has to poll an outbox.")
 	c.dropped = c.counter("dropped_events_total", "Events that these metrics have missed, for they came too fast.")
 	c.published = c.counters("published_messages_total", "Messages that were published, perhaps in transactions that did not commit, and those that could not be.", q, outcome)
 	c.publishTook = c.durations("publish_duration_seconds", "Calls that publish.", c.set.buckets, q)
 	return c
 }
 
-// Worker is the option of workers whose metrics these are.
+// Worker is the option of a worker whose metrics these are. Call it for each worker:
+// it tells by that which of them listen.
 func (c *Collector) Worker() queue.WorkerOption {
-	return queue.Options{
-		queue.Use(c.each), queue.UseBatch(c.batch),
-		queue.Observe(queue.Observer{
-			Polled:        func(e queue.Polled) { c.polls.WithLabelValues(outcomeOf(e.Err)).Inc() },
-			Fetched:       c.onFetched,
-			Dispatched:    func(e queue.Dispatched) { c.dispatched.WithLabelValues(e.Queue).Add(float64(e.Messages)) },
-			Handled:       c.onHandled,
-			Settled:       c.onSettled,
-			LeaseLost:     func(e queue.LeaseLost) { c.leasesLost.WithLabelValues(e.Queue).Inc() },
-			DeadLetters:   c.onDeadLetters,
-			DrainTimedOut: c.onDrainTimedOut,
-			Listening:     c.onListening,
-			Dropped:       func(e queue.Dropped) { c.dropped.Add(float64(e.Events)) },
-		}),
+	return queue.Options{queue.Use(c.each), queue.UseBatch(c.batch), queue.Observe(c.observer())}
+}
+
+// observer takes in what one worker tells.
+func (c *Collector) observer() queue.Observer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.workers++
+	worker := c.workers
+	return queue.Observer{
+		Polled:        func(e queue.Polled) { c.polls.WithLabelValues(outcomeOf(e.Err)).Inc() },
+		Fetched:       c.onFetched,
+		Dispatched:    func(e queue.Dispatched) { c.dispatched.WithLabelValues(e.Queue).Add(float64(e.Messages)) },
+		Handled:       c.onHandled,
+		Settled:       c.onSettled,
+		LeaseLost:     func(e queue.LeaseLost) { c.leasesLost.WithLabelValues(e.Queue).Inc() },
+		DeadLetters:   c.onDeadLetters,
+		DrainTimedOut: c.onDrainTimedOut,
+		Listening:     func(e queue.Listening) { c.onListening(worker, e) },
+		Dropped:       func(e queue.Dropped) { c.dropped.Add(float64(e.Events)) },
 	}
 }
 
@@ -198,10 +212,18 @@ func (c *Collector) onDrainTimedOut(e queue.DrainTimedOut) {
 	c.cancelled.Add(float64(e.Cancelled))
 }
 
-func (c *Collector) onListening(e queue.Listening) {
+func (c *Collector) onListening(worker int, e queue.Listening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.up[e.Outbox] = e.Up
+	if l := (listener{worker, e.Outbox}); e.Ended {
+		delete(c.up, l)
+	} else {
+		c.up[l] = e.Up
+	}
+	if len(c.up) == 0 { // neither 1 nor 0 would be true
+		c.listening.Reset()
+		return
+	}
 	all := 1.0
 	for _, up := range c.up {
 		if !up {

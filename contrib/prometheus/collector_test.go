@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,7 +96,7 @@ func onOrder(pool *pgxpool.Pool) queue.Handler {
 
 func onInvoices(_ context.Context, batch []*queue.Delivery) []error { return make([]error, len(batch)) }
 
-// live is a collector that has seen a real run.
+// live is a collector that has seen a real run, and has another worker, which listens.
 func live(t *testing.T, opts ...prometheus.Option) *prometheus.Collector {
 	t.Helper()
 	is := is.New(t)
@@ -110,6 +111,7 @@ func live(t *testing.T, opts ...prometheus.Option) *prometheus.Collector {
 	run(t, pool, metrics.Worker(),
 		orders.Handle(onOrder(pool), queue.Retry(retry.Constant{Delay: time.Millisecond, MaxAttempts: 3})),
 		invoices.HandleBatch(onInvoices))
+	metrics.Observer().Listening(queue.Listening{Outbox: `"outbox"`, Up: true})
 	return metrics
 }
 
@@ -181,9 +183,9 @@ letterbox_handled_messages_total{outcome="terminal",queue="orders"} 1
 # TYPE letterbox_leases_lost_total counter
 letterbox_leases_lost_total{queue="invoices"} 0
 letterbox_leases_lost_total{queue="orders"} 0
-# HELP letterbox_listening Whether notifications come in: 1, or 0 where at least one outbox has to be polled.
+# HELP letterbox_listening Whether notifications come in: 1, or 0 where at least one worker has to poll an outbox.
 # TYPE letterbox_listening gauge
-letterbox_listening 0
+letterbox_listening 1
 # HELP letterbox_messages_in_progress Messages that are being handled now.
 # TYPE letterbox_messages_in_progress gauge
 letterbox_messages_in_progress{queue="invoices"} 0
@@ -225,6 +227,79 @@ letterbox_terminal_messages_total{queue="orders",reason="retry_terminal"} 1
 	} {
 		is.True(strings.Contains(body, line+"\n"))
 	}
+}
+
+func TestListening_IsThatOfTheWorstWorker(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	metrics := prometheus.New()
+	url := endpoint(t, metrics)
+	a, b := metrics.Observer(), metrics.Observer()
+	for _, step := range []struct {
+		worker queue.Observer
+		event  queue.Listening
+		want   string
+	}{
+		{a, queue.Listening{Outbox: "x"}, "0"},
+		{b, queue.Listening{Outbox: "x", Up: true}, "0"}, // one that can does not hide one that cannot
+		{a, queue.Listening{Outbox: "x", Up: true}, "1"},
+		{a, queue.Listening{Outbox: "y"}, "0"},
+		{a, queue.Listening{Outbox: "y", Ended: true}, "1"},
+		{a, queue.Listening{Outbox: "x"}, "0"},
+		{a, queue.Listening{Outbox: "x", Ended: true}, "1"}, // one that has ended does not count
+		{b, queue.Listening{Outbox: "x", Ended: true}, ""},
+		{b, queue.Listening{Outbox: "x", Up: true}, "1"}, // it runs again
+	} {
+		step.worker.Listening(step.event)
+		is.Equal(listening(t, url), step.want)
+	}
+}
+
+func TestListening_OutlivesTheEndOfOneOfTwoWorkers(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	pool, metrics := newDB(t), prometheus.New()
+	url := endpoint(t, metrics)
+	told := make(chan queue.Listening, 10) // more than there are
+	start := func(name string) (stop func()) {
+		w, err := queue.NewWorker(pool, metrics.Worker(), queue.Logger(slog.New(slog.DiscardHandler)),
+			queue.Observe(queue.Observer{Listening: func(e queue.Listening) { told <- e }}),
+			queue.New(name).HandleBatch(onInvoices))
+		is.NoErr(err)
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		is.True((<-told).Up)
+		return sync.OnceFunc(func() {
+			cancel()
+			is.NoErr(<-ended) // the last events are told then
+		})
+	}
+	stopA := start("a")
+	defer stopA()
+	stopB := start("b")
+	defer stopB()
+	stopA()
+	for late := time.After(20 * time.Second); listening(t, url) != "1"; { // b's event may still be under way
+		select {
+		case <-late:
+			t.Fatal("b does not listen")
+		default:
+		}
+	}
+	stopB()
+	is.Equal(listening(t, url), "")
+}
+
+// listening is the value of the gauge; "" where there is none.
+func listening(t *testing.T, url string) string {
+	t.Helper()
+	for line := range strings.Lines(get(t, url)) {
+		if value, ok := strings.CutPrefix(line, "letterbox_listening "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 func TestLabels_AreOnEveryMetric(t *testing.T) {

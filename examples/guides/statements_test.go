@@ -2,11 +2,13 @@ package guides_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/examples/guides"
@@ -81,4 +83,50 @@ func TestTroubleshooting_ListsWorkersThatSleep(t *testing.T) {
 	}
 	stop()
 	is.NoErr(<-ended)
+}
+
+func TestTroubleshooting_RunsOrRemovesOneMessage(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	var ids []int64
+	commit(t, db, func(tx pgx.Tx) (err error) {
+		ids, err = typed.NewQueue[guides.Charge]("orders.placed").PublishBatch(t.Context(), tx,
+			[]guides.Charge{{Order: 1}, {Order: 2}, {Order: 3}}, queue.Delay(time.Hour))
+		return err
+	})
+	_, err := db.Pool.Exec(t.Context(), "UPDATE outbox SET acquired_token = gen_random_uuid(), acquired_at = now() WHERE id = $1", ids[2])
+	is.NoErr(err)
+	sql := statements(t, "troubleshooting.md", "Messages are delivered late")
+	is.Equal(len(sql), 3)
+	run := func(sql string, id int64) {
+		sql = strings.ReplaceAll(sql, "4711", fmt.Sprint(id))
+		for statement := range strings.SplitAfterSeq(sql, ";") {
+			_, err := db.Pool.Exec(t.Context(), statement)
+			is.NoErr(err)
+		}
+	}
+
+	got := make(chan int64, 3)
+	w, err := queue.NewWorker(db.Pool, queue.PollInterval(time.Hour), // it is woken
+		typed.NewQueue[guides.Charge]("orders.placed").Handle(func(_ context.Context, c guides.Charge) error { got <- c.Order; return nil }))
+	is.NoErr(err)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	run(sql[2], ids[1])
+	run(sql[2], ids[2])
+	run(sql[1], ids[2])
+	run(sql[1], ids[0])
+	select {
+	case order := <-got:
+		is.Equal(order, int64(1))
+	case <-time.After(time.Minute):
+		t.Fatal("the message is not delivered")
+	}
+	stop()
+	is.NoErr(<-ended)
+	is.Equal(value[[]int64](t, db, "SELECT array_agg(id) FROM outbox"), ids[2:]) // a worker had it
+	is.Equal(len(got), 0)
 }

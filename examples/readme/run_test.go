@@ -3,6 +3,7 @@ package readme_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -61,4 +62,44 @@ func TestReadme_ShowsCodeThatWorks(t *testing.T) {
 	cancel()
 	is.NoErr(readme.Work(stopped, db.Pool))
 	is.NoErr(readme.OnPlaced(ctx, readme.OrderPlaced{ID: 1}))
+}
+
+func TestSummarize_IsDueAtNight(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	ctx := t.Context()
+	db := pgtest.New(t)
+	is.NoErr(readme.CreateTables(ctx, db.Pool))
+	got := make(chan readme.Summary, 1)
+	w, err := queue.NewWorker(db.Pool, readme.Summarize(func(_ context.Context, s readme.Summary) error {
+		got <- s
+		return nil
+	}))
+	is.NoErr(err)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(working) }()
+	const ticks = "orders.summary.ticks.nightly"
+	var at string
+	for end := time.Now().Add(time.Minute); at == ""; {
+		is.True(time.Now().Before(end))
+		err := db.Pool.QueryRow(ctx, "SELECT to_char(next_attempt_at AT TIME ZONE 'Europe/Berlin', 'HH24:MI') FROM outbox WHERE queue = $1", ticks).Scan(&at)
+		is.True(err == nil || errors.Is(err, pgx.ErrNoRows))
+		time.Sleep(time.Millisecond) // nothing tells when it is stored
+	}
+	is.Equal(at, "02:30")
+
+	_, err = db.Pool.Exec(ctx, "UPDATE outbox SET next_attempt_at = now() WHERE queue = $1", ticks)
+	is.NoErr(err)
+	_, err = db.Pool.Exec(ctx, "SELECT pg_notify('outbox_outbox', $1)", ticks)
+	is.NoErr(err)
+	select {
+	case s := <-got:
+		is.True(!s.Until.IsZero())
+	case <-time.After(time.Minute):
+		t.Fatal("the message does not come")
+	}
+	stop()
+	is.NoErr(<-ended)
 }
