@@ -28,7 +28,7 @@ const (
 
 // hold is the engine's callback of [Queue.HandleBatchTx]: it locks due rows,
 // handles them and settles them, all in one transaction.
-func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error) {
+func (p *processor) hold(ctx context.Context, c store.Claim, found func(lease.Held)) (lease.Held, error) {
 	c.Limit = p.holdSize(c.Limit)
 	idle := p.set.timeout
 	if idle > 0 {
@@ -50,6 +50,7 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 	}
 	held.More, held.Messages = len(batch.Messages) == c.Limit, len(batch.Messages)
 	held.Lag, held.Newest = lease.Lateness(batch.Messages), batch.Messages[len(batch.Messages)-1].DueAt
+	found(held)
 
 	p.witness.dispatched(c.Queue, len(batch.Messages))
 	began = time.Now()

@@ -19,9 +19,10 @@ type heldQueue struct {
 	due     []time.Time
 	expired int // rows with an expired lease
 	err     error
-	takes   time.Duration // a call with messages
-	looks   time.Duration // until it knows of them
-	letGo   bool          // the next call settles nothing
+	takes   time.Duration                       // a call with messages
+	random  func() (looks, takes time.Duration) // where not nil, of each call
+	looks   time.Duration                       // until it knows of them
+	letGo   bool                                // the next call settles nothing
 
 	calls, running, most int
 	since                []time.Time // of calls for pending rows
@@ -49,6 +50,13 @@ func (q *heldQueue) done() []time.Time {
 	return slices.Clone(q.handled)
 }
 
+// left is how many messages nobody has taken.
+func (q *heldQueue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.due)
+}
+
 // begun is where calls for pending rows began.
 func (q *heldQueue) begun() []time.Time {
 	q.mu.Lock()
@@ -62,18 +70,29 @@ func (q *heldQueue) made() int {
 	return q.calls
 }
 
-func (q *heldQueue) hold(ctx context.Context, c store.Claim) (Held, error) {
-	if err := pause(ctx, q.looks); err != nil {
+func (q *heldQueue) hold(ctx context.Context, c store.Claim, found func(Held)) (Held, error) {
+	q.mu.Lock()
+	looks, takes := q.looks, time.Duration(-1)
+	if q.random != nil {
+		looks, takes = q.random()
+	}
+	q.mu.Unlock()
+	if err := pause(ctx, looks); err != nil {
 		return Held{}, err
 	}
 	n, held, err := q.take(c)
+	if held.Messages > 0 {
+		found(held)
+	}
 	if n == 0 || err != nil {
 		return held, err
 	}
 	q.mu.Lock()
 	q.running++
 	q.most = max(q.most, q.running)
-	takes := q.takes
+	if takes < 0 {
+		takes = q.takes // as it is by now
+	}
 	q.mu.Unlock()
 	err = pause(ctx, takes)
 	q.mu.Lock()
@@ -144,7 +163,7 @@ func TestHold_HandlesAllWithinItsConcurrency(t *testing.T) {
 		r.is.Equal(len(q.done()), 95)
 		q.now(25) // one call: the one that is woken wakes others
 		r.engine.Wake("held")
-		pass(2 * time.Second)
+		pass(time.Second)
 		r.is.Equal(len(q.done()), 120)
 		r.end()
 		r.is.Equal(q.most, 4)
@@ -164,6 +183,76 @@ func TestHold_SleepsUntilADueTimeAndIsQuietWhenIdle(t *testing.T) {
 		pass(10 * time.Hour)
 		r.is.True(q.made()-before <= 2*4*10) // two for each goroutine and poll
 		r.end()
+	})
+}
+
+// While one handler runs, a goroutine that is free finds what comes.
+func TestHold_FindsWhatComesWhileAHandlerRuns(t *testing.T) {
+	const slow = 8 * time.Second
+	begin := func(r *rig) (*heldQueue, func()) {
+		b := &bed{asleep: map[string]bool{}}
+		r.cfg.Poll, r.cfg.Sleeper = time.Hour, b
+		q := &heldQueue{looks: time.Millisecond}
+		c := q.config()
+		c.Concurrency = 2
+		r.start(c)
+		pass(time.Second) // it is asleep
+		return q, func() {
+			q.now(1)
+			if b.sleeps(c.Name) {
+				r.engine.Wake(c.Name)
+			}
+		}
+	}
+	handleSlowly := func(q *heldQueue, d time.Duration) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.takes = d
+	}
+	t.Run("without a notification, while messages keep coming", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			for range 400 {
+				publish()
+				pass(time.Millisecond)
+			}
+			pass(10 * time.Millisecond)
+			r.is.Equal(len(q.done()), 400)
+			handleSlowly(q, slow)
+			publish()
+			pass(20 * time.Millisecond)
+			handleSlowly(q, 0)
+			publish()
+			pass(attentivePause + q.looks)
+			r.is.Equal(len(q.done()), 401)
+			pass(slow)
+			r.is.Equal(len(q.done()), 402)
+			r.end()
+		})
+	})
+	t.Run("when it becomes due", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			q.add(time.Now().Add(time.Second)) // one notification for both
+			handleSlowly(q, slow)
+			publish()
+			pass(500 * time.Millisecond)
+			handleSlowly(q, 0)
+			pass(500*time.Millisecond + q.looks)
+			r.is.Equal(len(q.done()), 1)
+			r.end()
+		})
+	})
+	t.Run("where there is more than it takes", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			handleSlowly(q, time.Second)
+			q.now(19) // one notification for two full calls
+			publish()
+			pass(time.Second + 10*time.Millisecond)
+			r.is.Equal(len(q.done()), 20)
+			r.end()
+		})
 	})
 }
 
@@ -314,7 +403,7 @@ func TestHold_LeavesWedgedWorkBehind(t *testing.T) {
 		free := make(chan struct{})
 		defer close(free)
 		r.start(Queue{Name: "held", Concurrency: 2, Batch: 1, Lease: time.Minute,
-			Hold: func(context.Context, store.Claim) (Held, error) {
+			Hold: func(context.Context, store.Claim, func(Held)) (Held, error) {
 				<-free
 				return Held{}, nil
 			}})

@@ -47,8 +47,51 @@ func (b *bed) sleeps(queue string) bool {
 // declared awake finds what comes by itself.
 func TestSleep_NothingIsMissedWhileAwake(t *testing.T) {
 	for seed := range uint64(40) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { nothingIsMissed(t, seed) })
+		t.Run(fmt.Sprint("leased, seed ", seed), func(t *testing.T) { nothingIsMissed(t, seed) })
+		t.Run(fmt.Sprint("held, seed ", seed), func(t *testing.T) { nothingHeldIsMissed(t, seed) })
 	}
+}
+
+// nothingHeldIsMissed has handlers that go on and on, but one goroutine is free.
+func nothingHeldIsMissed(t *testing.T, seed uint64) {
+	bubble(t, func(r *rig) {
+		c := &chaos{rnd: rand.New(rand.NewPCG(seed, 0))}
+		b := &bed{asleep: map[string]bool{}}
+		r.cfg.Poll, r.cfg.Sleeper = time.Hour, b
+		stuck := 0 // handlers that are to go on
+		q := &heldQueue{}
+		q.random = func() (looks, takes time.Duration) { // under the lock
+			looks, takes = time.Duration(c.upTo(6))*time.Millisecond, time.Duration(c.upTo(6))*time.Millisecond
+			if stuck > 0 && c.upTo(4) == 0 {
+				stuck, takes = stuck-1, time.Second
+			}
+			return looks, takes
+		}
+		r.start(q.config())
+		published := 0
+		publish := func(n int) {
+			q.now(n)
+			published += n
+			if b.sleeps("held") {
+				r.engine.Wake("held")
+			}
+		}
+		for range 20 {
+			q.mu.Lock()
+			stuck = c.upTo(4)
+			q.mu.Unlock()
+			for range 1 + c.upTo(30) {
+				publish(1 + c.upTo(20)*c.upTo(2))
+				pass(time.Duration(c.upTo(8)) * time.Millisecond)
+			}
+			pass(500 * time.Millisecond) // a poll is an hour away
+			r.is.Equal(q.left(), 0)
+			pass(time.Second)
+			r.is.Equal(len(q.done()), published)
+			pass(time.Duration(c.upTo(2)) * 200 * time.Millisecond)
+		}
+		r.end()
+	})
 }
 
 func nothingIsMissed(t *testing.T, seed uint64) {
