@@ -152,7 +152,7 @@ func (e *Engine) found(h *holder, c store.Claim, held Held, began time.Time) {
 		h.floor.moved(sweep, held.More, held.Newest)
 	}
 	if sweep {
-		h.floor.sweptAt(began.Add(held.Looked), held.Looked)
+		h.floor.sweptAt(began, now, held.Looked)
 	}
 	if held.More {
 		return
@@ -192,11 +192,12 @@ func (h *holder) ringSooner(at time.Time) {
 	}
 }
 
-// lost makes the next claim a sweep: the database has the rows of one that failed.
+// lost makes the next claim a sweep: the database has the rows of one that failed,
+// or that let them go.
 func (h *holder) lost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.floor.forget()
+	h.floor.forget(time.Now())
 }
 
 // tells reports whether publishers are told who sleeps, and so notify nobody else.

@@ -353,6 +353,72 @@ func TestHold_SweepsForWhatWasNotSettled(t *testing.T) {
 	}
 }
 
+// Whatever the other goroutines bring meanwhile.
+func TestHold_SweepsForWhatWasNotSettledWhateverOthersFind(t *testing.T) {
+	type answer struct {
+		held Held
+		err  error
+	}
+	type call struct {
+		since time.Time
+		found func(Held)
+		end   chan answer
+	}
+	for name, lost := range map[string]answer{
+		"let go": {held: Held{Messages: 1, Newest: time.Now(), LetGo: true}},
+		"failed": {err: errStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				begun := make(chan call)
+				r.start(Queue{Name: "held", Concurrency: 2, Batch: 10, Lease: time.Minute,
+					Hold: func(ctx context.Context, c store.Claim, found func(Held)) (Held, error) {
+						if c.ExpiredAfter > 0 {
+							return Held{}, nil
+						}
+						self := call{c.Since, found, make(chan answer)}
+						select {
+						case begun <- self:
+						case <-ctx.Done():
+							return Held{}, ctx.Err()
+						}
+						select {
+						case a := <-self.end:
+							return a.held, a.err
+						case <-ctx.Done():
+							return Held{}, ctx.Err()
+						}
+					}})
+				brings := func(c call) { // a message
+					held := Held{Messages: 1, Newest: time.Now(), Looked: time.Second}
+					c.found(held)
+					c.end <- answer{held: held}
+				}
+				first, second := <-begun, <-begun
+				brings(first)
+				brings(second)
+				first, second = <-begun, <-begun
+				r.is.True(!first.since.IsZero() && !second.since.IsZero())
+				if lost.err == nil {
+					first.found(lost.held)
+				}
+				first.end <- lost
+				synctest.Wait()
+				brings(second) // it began before
+				first, second = <-begun, <-begun
+				r.is.True(first.since.IsZero() && second.since.IsZero())
+				for range 2 { // one may have begun in the same instant
+					pass(time.Millisecond)
+					brings(first)
+					first = <-begun
+				}
+				r.is.True(!first.since.IsZero())
+				r.end()
+			})
+		})
+	}
+}
+
 func TestHold_GoesOnWhenTheStoreIsBackAndSaysSoOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{err: errStore}
