@@ -41,10 +41,11 @@ func (p *processor) hold(ctx context.Context, c store.Claim, found func(lease.He
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
+	looking := time.Now()   // the wait for a connection is over
 	batch, err := p.ground.Hold(ctx, tx, c)
 	p.witness.Fetched(c, batch.Messages, time.Since(began), access.Explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
-	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext}
+	held := lease.Held{Looked: time.Since(looking), NextDue: batch.NextDue, HasNext: batch.HasNext}
 	if err != nil || len(batch.Messages) == 0 {
 		return held, err
 	}

@@ -15,7 +15,8 @@ import (
 type Held struct {
 	// More says that there may be more to handle right now.
 	More bool
-	// Looked is how long it took to hold what there was.
+	// Looked is how long it took to hold what there was, without the wait for a
+	// connection.
 	Looked time.Duration
 	// Messages is how many were held, Lag how late the oldest of them was, and
 	// Newest the due time of the last one.
