@@ -225,14 +225,17 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) bool {
 		return false
 	case held.More || !h.dozes():
 		return false
+	case time.Now().Before(h.askAt):
+		h.ringSooner(h.askAt)
+		return false
 	}
 	may, err := e.cfg.Sleeper.Doze(call, name)
 	if err != nil { // the session is gone; until there is another, we poll
 		h.ringSooner(time.Now().Add(longestGap))
 		return false
 	}
-	if h.asleep = may[0]; !h.asleep {
-		h.ringSooner(time.Now().Add(attentivePause))
+	if h.answered(may[0], time.Now()); !h.asleep {
+		h.ringSooner(h.askAt)
 	}
 	return h.asleep
 }

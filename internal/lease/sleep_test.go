@@ -14,16 +14,19 @@ import (
 
 // bed is a Sleeper whose publishers notify those that sleep, and nobody else.
 type bed struct {
-	mu     sync.Mutex
-	asleep map[string]bool
+	mu       sync.Mutex
+	asleep   map[string]bool
+	inFlight bool // somebody has published without a notification, and not committed
+	asked    int  // calls of Doze
 }
 
 func (b *bed) Doze(_ context.Context, queues []string) ([]bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.asked++
 	may := make([]bool, len(queues))
 	for i, q := range queues {
-		b.asleep[q], may[i] = true, true
+		b.asleep[q], may[i] = true, !b.inFlight
 	}
 	return may, nil
 }
@@ -41,6 +44,110 @@ func (b *bed) sleeps(queue string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.asleep[queue]
+}
+
+// open says that a transaction has published without a notification, or that it
+// has ended.
+func (b *bed) open(yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inFlight = yes
+}
+
+// times is how often the queues have asked for sleep.
+func (b *bed) times() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
+}
+
+// sleeper is a queue of either kind, with publishers that notify it while it sleeps.
+type sleeper struct {
+	*bed
+	claims  func() int
+	handled func() int
+	commit  func() // a message, in silence
+	notify  func() // publishers' part of the rule
+}
+
+func (s *sleeper) publish() {
+	s.commit()
+	s.notify()
+}
+
+// eachSleeper tests queues of both kinds.
+func eachSleeper(t *testing.T, test func(r *rig, s *sleeper)) {
+	t.Run("leased", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			var got tally
+			s := &sleeper{bed: &bed{asleep: map[string]bool{}}}
+			s.claims = func() int { return len(r.made(exchange)) }
+			s.handled = func() int { n, _ := got.messages(); return n }
+			s.commit = func() { r.publish(drafts(1)...) }
+			s.notify = func() {
+				if s.sleeps("q") {
+					r.engine.Wake("q")
+				}
+			}
+			r.cfg.Poll, r.cfg.Sleeper = time.Hour, s.bed
+			r.startDeaf(queueOf(got.ack()))
+			r.engine.SetListening(true)
+			test(r, s)
+			r.end()
+		})
+	})
+	t.Run("held", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q := &heldQueue{}
+			s := &sleeper{bed: &bed{asleep: map[string]bool{}}, claims: q.made}
+			s.handled = func() int { return len(q.done()) }
+			s.commit = func() { q.now(1) }
+			s.notify = func() {
+				if s.sleeps("held") {
+					r.engine.Wake("held")
+				}
+			}
+			r.cfg.Poll, r.cfg.Sleeper = time.Hour, s.bed
+			r.start(q.config())
+			test(r, s)
+			r.end()
+		})
+	})
+}
+
+// A transaction that has published may stay open for hours.
+func TestSleep_AsksMoreSeldomWhileATransactionStaysOpen(t *testing.T) {
+	eachSleeper(t, func(r *rig, s *sleeper) {
+		s.open(true)
+		s.publish() // it was asleep; now it may not fall asleep again
+		for range 100 {
+			s.publish()
+			pass(time.Millisecond)
+		}
+		pass(5 * time.Second)
+		asked, claims, handled := s.times(), s.claims(), s.handled()
+		pass(10 * time.Second)
+		r.is.True(s.times()-asked <= 41)
+		r.is.True(s.claims()-claims <= 41)
+
+		s.commit() // of another that was in flight
+		waited := time.Duration(0)
+		for s.handled() == handled {
+			pass(time.Millisecond)
+			waited += time.Millisecond
+		}
+		r.is.True(waited <= longestWait)
+		s.commit() // a message came: it is patient again
+		pass(attentivePause)
+		r.is.Equal(s.handled(), handled+2)
+
+		pass(5 * time.Second)
+		s.open(false)
+		pass(longestWait)
+		claims = s.claims()
+		pass(10 * time.Second)
+		r.is.Equal(s.claims(), claims) // asleep
+	})
 }
 
 // Whatever the traffic does, and however slow the store is, a worker that is
