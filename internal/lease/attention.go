@@ -46,7 +46,8 @@ type attention struct {
 	mean      time.Duration // moving mean of the gap between messages
 	seen      time.Time     // when the last message came
 	attentive bool          // messages keep coming
-	asleep    bool          // publishers know that they must notify
+	declared  bool          // publishers have been told that it sleeps, so they notify
+	asleep    bool          // and it may: none that did not notify is in flight
 	refusals  int           // how often in a row it might not fall asleep
 	askAt     time.Time     // when it asks again
 }
@@ -71,15 +72,18 @@ func (a *attention) took(n int, now time.Time) {
 }
 
 // rouses reports whether the queue should be declared awake now.
-func (a *attention) rouses() bool { return a.attentive && a.asleep }
+func (a *attention) rouses() bool { return a.attentive && a.declared }
 
 // dozes reports whether the queue should be declared asleep, having found nothing
 // more to claim.
 func (a *attention) dozes() bool { return !a.attentive && !a.asleep }
 
+// awake takes in that publishers have been told so.
+func (a *attention) awake() { a.declared, a.asleep = false, false }
+
 // answered takes in whether the queue may sleep, as it was told at now.
 func (a *attention) answered(may bool, now time.Time) {
-	a.asleep = may
+	a.declared, a.asleep = true, may
 	if may {
 		a.refusals, a.askAt = 0, time.Time{}
 		return

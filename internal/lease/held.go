@@ -221,7 +221,9 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) bool {
 	name := []string{h.Name}
 	switch {
 	case h.rouses():
-		h.asleep = e.cfg.Sleeper.Rouse(call, name) != nil
+		if e.cfg.Sleeper.Rouse(call, name) == nil {
+			h.awake()
+		}
 		return false
 	case held.More || !h.dozes():
 		return false

@@ -122,7 +122,7 @@ func (p *pump) doze(ctx context.Context) {
 				return err
 			}
 			for _, l := range awake {
-				l.asleep = false
+				l.awake()
 			}
 		}
 		if len(asleep) == 0 {

@@ -64,15 +64,20 @@ func (b *bed) times() int {
 // sleeper is a queue of either kind, with publishers that notify it while it sleeps.
 type sleeper struct {
 	*bed
+	r       *rig
+	queue   string
 	claims  func() int
 	handled func() int
 	commit  func() // a message, in silence
-	notify  func() // publishers' part of the rule
 }
+
+func (s *sleeper) asleepNow() bool { return s.sleeps(s.queue) }
 
 func (s *sleeper) publish() {
 	s.commit()
-	s.notify()
+	if s.asleepNow() {
+		s.r.engine.Wake(s.queue)
+	}
 }
 
 // eachSleeper tests queues of both kinds.
@@ -80,15 +85,11 @@ func eachSleeper(t *testing.T, test func(r *rig, s *sleeper)) {
 	t.Run("leased", func(t *testing.T) {
 		bubble(t, func(r *rig) {
 			var got tally
-			s := &sleeper{bed: &bed{asleep: map[string]bool{}}}
+			s := &sleeper{bed: &bed{asleep: map[string]bool{}}, r: r}
 			s.claims = func() int { return len(r.made(exchange)) }
 			s.handled = func() int { n, _ := got.messages(); return n }
 			s.commit = func() { r.publish(drafts(1)...) }
-			s.notify = func() {
-				if s.sleeps("q") {
-					r.engine.Wake("q")
-				}
-			}
+			s.queue = "q"
 			r.cfg.Poll, r.cfg.Sleeper = time.Hour, s.bed
 			r.startDeaf(queueOf(got.ack()))
 			r.engine.SetListening(true)
@@ -99,20 +100,37 @@ func eachSleeper(t *testing.T, test func(r *rig, s *sleeper)) {
 	t.Run("held", func(t *testing.T) {
 		bubble(t, func(r *rig) {
 			q := &heldQueue{}
-			s := &sleeper{bed: &bed{asleep: map[string]bool{}}, claims: q.made}
+			s := &sleeper{bed: &bed{asleep: map[string]bool{}}, r: r, claims: q.made}
 			s.handled = func() int { return len(q.done()) }
 			s.commit = func() { q.now(1) }
-			s.notify = func() {
-				if s.sleeps("held") {
-					r.engine.Wake("held")
-				}
-			}
+			s.queue = "held"
 			r.cfg.Poll, r.cfg.Sleeper = time.Hour, s.bed
 			r.start(q.config())
 			test(r, s)
 			r.end()
 		})
 	})
+}
+
+// Publishers notify a queue that is declared asleep, and it is so while it waits for
+// one that is in flight.
+func TestSleep_IsRousedByMessagesThatKeepComing(t *testing.T) {
+	for _, inFlight := range []bool{false, true} {
+		t.Run(fmt.Sprint("publisher in flight: ", inFlight), func(t *testing.T) {
+			eachSleeper(t, func(r *rig, s *sleeper) {
+				s.open(inFlight)
+				for range 3 {
+					for range 100 {
+						s.publish()
+						pass(time.Millisecond)
+					}
+					r.is.True(!s.asleepNow())
+					pass(time.Second)
+					r.is.True(s.asleepNow())
+				}
+			})
+		})
+	}
 }
 
 // A transaction that has published may stay open for hours.
