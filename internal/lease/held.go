@@ -49,7 +49,8 @@ type holder struct {
 	attention
 	floor   floor
 	session int64       // the listening session that knows whether the queue sleeps
-	polled  time.Time   // when expired leases were last looked for
+	polled  time.Time   // when the last look was made
+	expired bool        // there are expired leases to take over
 	alarm   *time.Timer // calls a goroutine
 	wake    time.Time   // when it does
 	told    time.Time   // when a hold last told what it had found
@@ -83,28 +84,39 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 		}
 		again = true
 		began := time.Now()
-		c := h.claim(began, e.pollEvery(), !expired)
+		held, due := Held{}, true
+		if h.polls(began, e.pollEvery()) {
+			held, due = e.lookHeld(ctx, h)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		c := store.Claim{Queue: h.Name, Limit: h.Batch} // a look is a sweep that finds nothing
+		var err error
+		if due {
+			h.begin(&c, began, !expired)
+			h.running.Add(1)
+			held, err = h.Hold(work, c, func(held Held) { e.found(h, c, held, began) })
+			h.running.Add(-1)
+		}
 		expired = c.ExpiredAfter > 0
-		h.running.Add(1)
-		held, err := h.Hold(work, c, func(held Held) { e.found(h, c, held, began) })
-		h.running.Add(-1)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return
 		case err != nil:
-			backoff = e.heldFailed(h, err, backoff)
+			backoff = e.heldFailed(h, c, err, backoff)
 			wait(ctx, backoff/2+rand.N(backoff/2+1))
 			continue
 		case h.failing.Swap(false):
 			e.log.Info("delivery goes on", slog.String("queue", h.Name))
 		}
 		backoff = 0
+		if held.LetGo {
+			h.lost(c)
+		}
 		if expired { // what is pending has the next turn
 			h.vitals.well()
 			continue
-		}
-		if held.LetGo {
-			h.lost()
 		}
 		if held.Messages == 0 {
 			e.found(h, c, held, began)
@@ -114,21 +126,53 @@ func (e *Engine) hold(ctx, work context.Context, h *holder) {
 	}
 }
 
-// claim says what to ask for at now. Expired leases are looked for at each poll,
-// where they may be. The alarm stays set: the hold that follows may hang.
-func (h *holder) claim(now time.Time, poll time.Duration, mayExpired bool) store.Claim {
+// polls reports whether a look is due at now; it is the caller's then. The alarm
+// stays set: what follows may hang.
+func (h *holder) polls(now time.Time, every time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := store.Claim{Queue: h.Name, Limit: h.Batch}
-	if mayExpired && !now.Before(h.polled.Add(poll)) {
-		h.polled, c.ExpiredAfter = now, h.Lease
-	} else {
-		c.Since = h.floor.since(now)
+	due := !now.Before(h.polled.Add(every))
+	if due {
+		h.polled = now
 	}
 	if !now.Before(h.wake) {
-		h.ring(now.Add(poll))
+		h.ring(h.polled.Add(every))
 	}
-	return c
+	return due
+}
+
+// lookHeld asks, for a statement instead of two transactions, whether there is
+// anything to hold. Where holds fail, or the look does, it is for holds to find out.
+func (e *Engine) lookHeld(ctx context.Context, h *holder) (next Held, due bool) {
+	began := time.Now()
+	seen := []store.Outlook{{Expired: true}}
+	if !h.failing.Load() {
+		err := e.bounded(ctx, func(ctx context.Context) error {
+			answer, err := e.cfg.Store.Look(ctx, []store.Watch{{Queue: h.Name, ExpiredAfter: h.Lease}})
+			if err == nil {
+				seen = answer
+			}
+			return err
+		})
+		e.tellLook(time.Since(began), err)
+	}
+	took := time.Since(began)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expired = h.expired || seen[0].Expired
+	next = Held{Looked: took, NextDue: seen[0].NextDue, HasNext: seen[0].HasNext}
+	return next, h.expired || next.HasNext && next.NextDue <= 0
+}
+
+// begin says where a claim at now begins, or that it is for expired leases.
+func (h *holder) begin(c *store.Claim, now time.Time, mayExpired bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if mayExpired && h.expired {
+		h.expired, c.ExpiredAfter = false, h.Lease
+		return
+	}
+	c.Since = h.floor.since(now)
 }
 
 // found takes in what a claim that began at began has found, or that there was
@@ -141,9 +185,7 @@ func (e *Engine) found(h *holder, c store.Claim, held Held, began time.Time) {
 		h.call()
 	}
 	if c.ExpiredAfter > 0 {
-		if held.More {
-			h.polled = time.Time{}
-		}
+		h.expired = h.expired || held.More
 		return
 	}
 	h.vitals.seen(now, held.Lag)
@@ -195,9 +237,13 @@ func (h *holder) ringSooner(at time.Time) {
 
 // lost makes the next claim a sweep: the database has the rows of one that failed,
 // or that let them go.
-func (h *holder) lost() {
+func (h *holder) lost(c store.Claim) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if c.ExpiredAfter > 0 {
+		h.expired = true
+		return
+	}
 	h.floor.forget(time.Now())
 }
 
@@ -244,9 +290,9 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) bool {
 
 // heldFailed tells of a failure, the first in a row of all the goroutines for
 // people to see, and returns how long to wait.
-func (e *Engine) heldFailed(h *holder, err error, backoff time.Duration) time.Duration {
+func (e *Engine) heldFailed(h *holder, c store.Claim, err error, backoff time.Duration) time.Duration {
 	h.vitals.failed(e.cfg.Explain(err))
-	h.lost()
+	h.lost(c)
 	level := slog.LevelDebug
 	if !h.failing.Swap(true) {
 		level = slog.LevelError

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -48,6 +49,13 @@ func (q *heldQueue) done() []time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.Clone(q.handled)
+}
+
+// expire is n messages more whose lease is over.
+func (q *heldQueue) expire(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.expired += n
 }
 
 // left is how many messages nobody has taken.
@@ -148,6 +156,39 @@ func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
 	return n, held, nil
 }
 
+// heldStore is the rig's store with what is to be seen of a heldQueue.
+type heldStore struct {
+	store.Store
+	q *heldQueue
+}
+
+func (s heldStore) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook, error) {
+	seen, err := s.Store.Look(ctx, queues)
+	if err != nil {
+		return nil, err
+	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	for i := range seen {
+		if seen[i].Queue != "held" {
+			continue
+		}
+		seen[i].Expired = s.q.expired > 0
+		for _, at := range s.q.due {
+			if wait := time.Until(at); !seen[i].HasNext || wait < seen[i].NextDue {
+				seen[i].HasNext, seen[i].NextDue = true, wait
+			}
+		}
+	}
+	return seen, nil
+}
+
+// startHeld starts an engine that serves a heldQueue, and perhaps others.
+func (r *rig) startHeld(q *heldQueue, queues ...Queue) {
+	r.cfg.Store = heldStore{r.faulty, q}
+	r.start(queues...)
+}
+
 func (q *heldQueue) config() Queue {
 	return Queue{Name: "held", Concurrency: 4, Batch: 10, Lease: time.Minute, Hold: q.hold}
 }
@@ -156,7 +197,7 @@ func TestHold_HandlesAllWithinItsConcurrency(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{takes: time.Second}
 		q.now(95)
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(2500 * time.Millisecond)
 		r.is.Equal(len(q.done()), 80)
 		pass(time.Second)
@@ -176,14 +217,43 @@ func TestHold_SleepsUntilADueTimeAndIsQuietWhenIdle(t *testing.T) {
 		q := &heldQueue{}
 		due := time.Now().Add(time.Minute)
 		q.add(due)
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(2 * time.Minute)
 		r.is.Equal(q.done(), []time.Time{due})
 		before := q.made()
+		r.forget()
 		pass(10 * time.Hour)
-		r.is.True(q.made()-before <= 2*4*10) // two for each goroutine and poll
+		r.is.Equal(q.made(), before)
+		r.is.Equal(len(r.made(look)), 10) // one a poll, for all goroutines
 		r.end()
 	})
+}
+
+func TestHold_FindsAtAPollWhatNobodyTold(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		come func(*heldQueue)
+	}{
+		{"messages", func(q *heldQueue) { q.now(35) }},
+		{"expired leases", func(q *heldQueue) { q.expire(35) }},
+	} {
+		for _, looks := range []bool{true, false} {
+			t.Run(fmt.Sprint(tt.name, ", a look succeeds: ", looks), func(t *testing.T) {
+				bubble(t, func(r *rig) {
+					q := &heldQueue{}
+					r.startHeld(q, q.config())
+					pass(r.cfg.Poll / 2)
+					tt.come(q)
+					if !looks {
+						r.fail(failing(look), nil)
+					}
+					pass(r.cfg.Poll)
+					r.is.Equal(len(q.done()), 35)
+					r.end()
+				})
+			})
+		}
+	}
 }
 
 // While one handler runs, a goroutine that is free finds what comes.
@@ -195,7 +265,7 @@ func TestHold_FindsWhatComesWhileAHandlerRuns(t *testing.T) {
 		q := &heldQueue{looks: time.Millisecond}
 		c := q.config()
 		c.Concurrency = 2
-		r.start(c)
+		r.startHeld(q, c)
 		pass(time.Second) // it is asleep
 		return q, func() {
 			q.now(1)
@@ -260,7 +330,7 @@ func TestHold_LooksMoreOftenOnceNothingIsTold(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.cfg.Poll = time.Hour
 		q := &heldQueue{}
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(time.Second)
 		q.now(1)
 		r.engine.SetListening(false)
@@ -279,7 +349,7 @@ func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
 		q.now(35)
 		c := q.config()
 		c.Concurrency = 1
-		r.start(c)
+		r.startHeld(q, c)
 		pass(time.Minute)
 		r.is.Equal(len(q.done()), 70)
 		r.end()
@@ -290,7 +360,7 @@ func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
 func TestHold_FindsLateCommitsBelowTheFloor(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{looks: 20 * time.Millisecond}
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		for range 20 {
 			q.now(1)
 			r.engine.Wake("held")
@@ -323,7 +393,7 @@ func TestHold_SweepsForWhatWasNotSettled(t *testing.T) {
 				q := &heldQueue{looks: 20 * time.Millisecond}
 				c := q.config()
 				c.Concurrency = 1
-				r.start(c)
+				r.startHeld(q, c)
 				q.now(1)
 				r.engine.Wake("held")
 				pass(50 * time.Millisecond)
@@ -389,6 +459,8 @@ func TestHold_SweepsForWhatWasNotSettledWhateverOthersFind(t *testing.T) {
 							return Held{}, ctx.Err()
 						}
 					}})
+				r.engine.Wake("held")
+				r.engine.Wake("held")
 				brings := func(c call) { // a message
 					held := Held{Messages: 1, Newest: time.Now(), Looked: time.Second}
 					c.found(held)
@@ -420,22 +492,30 @@ func TestHold_SweepsForWhatWasNotSettledWhateverOthersFind(t *testing.T) {
 }
 
 func TestHold_GoesOnWhenTheStoreIsBackAndSaysSoOnce(t *testing.T) {
-	bubble(t, func(r *rig) {
-		q := &heldQueue{err: errStore}
-		r.start(q.config())
-		pass(time.Minute)
-		r.is.Equal(r.logs.count(slog.LevelError), 1)
-		r.is.True(q.made() < 4*30) // it backs off
-		q.mu.Lock()
-		q.err = nil
-		q.mu.Unlock()
-		q.now(5)
-		pass(maxBackoff)
-		r.is.Equal(len(q.done()), 5)
-		r.is.Equal(r.logs.count(slog.LevelError), 1)
-		r.is.Equal(r.logs.count(slog.LevelInfo), 1)
-		r.end()
-	})
+	for _, looks := range []bool{false, true} { // their connections are others
+		t.Run(fmt.Sprint("looks succeed: ", looks), func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				if !looks {
+					r.fail(failing(look), nil)
+				}
+				q := &heldQueue{err: errStore}
+				r.startHeld(q, q.config())
+				pass(time.Minute)
+				r.is.Equal(r.logs.count(slog.LevelError), 1)
+				r.is.True(q.made() < 4*30) // it backs off
+				q.mu.Lock()
+				q.err = nil
+				q.mu.Unlock()
+				r.fail(nil, nil)
+				q.now(5)
+				pass(maxBackoff)
+				r.is.Equal(len(q.done()), 5)
+				r.is.Equal(r.logs.count(slog.LevelError), 1)
+				r.is.Equal(r.logs.count(slog.LevelInfo), 1)
+				r.end()
+			})
+		})
+	}
 }
 
 func TestHold_Drains(t *testing.T) {
@@ -452,7 +532,7 @@ func TestHold_Drains(t *testing.T) {
 			bubble(t, func(r *rig) {
 				q := &heldQueue{takes: tt.takes}
 				q.now(100)
-				r.start(q.config(), queueOf(ack))
+				r.startHeld(q, q.config(), queueOf(ack))
 				pass(time.Second)
 				took, err := r.stop()
 				r.is.NoErr(err)
@@ -473,6 +553,8 @@ func TestHold_LeavesWedgedWorkBehind(t *testing.T) {
 				<-free
 				return Held{}, nil
 			}})
+		r.engine.Wake("held")
+		r.engine.Wake("held")
 		synctest.Wait()
 		took, err := r.stop()
 		var unfinished *UnfinishedError

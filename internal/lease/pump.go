@@ -151,7 +151,7 @@ func (p *pump) doze(ctx context.Context) {
 
 // bounded calls f with a context that does not end with ctx, for a statement
 // that is cut off leaves everything unknown, but with a bound of its own.
-func (p *pump) bounded(ctx context.Context, f func(context.Context) error) error {
+func (e *Engine) bounded(ctx context.Context, f func(context.Context) error) error {
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {

@@ -105,7 +105,7 @@ func eachSleeper(t *testing.T, test func(r *rig, s *sleeper)) {
 			s.commit = func() { q.now(1) }
 			s.queue = "held"
 			r.cfg.Poll, r.cfg.Sleeper = time.Hour, s.bed
-			r.start(q.config())
+			r.startHeld(q, q.config())
 			test(r, s)
 			r.end()
 		})
@@ -192,7 +192,7 @@ func nothingHeldIsMissed(t *testing.T, seed uint64) {
 			}
 			return looks, takes
 		}
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		published := 0
 		publish := func(n int) {
 			q.now(n)
