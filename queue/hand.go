@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/letterbox-go/letterbox/internal/access"
+	"github.com/letterbox-go/letterbox/internal/lease"
 	"github.com/letterbox-go/letterbox/internal/memory"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
@@ -117,7 +118,7 @@ func (l *handLane) deliver(ctx context.Context) error {
 		claim.Limit = l.set.batchSize
 	}
 	if l.form.batchTx != nil {
-		_, err := l.p.hold(ctx, claim)
+		_, err := l.p.hold(ctx, claim, func(lease.Held) {})
 		return err
 	}
 	claimed, err := l.store.Exchange(ctx, nil, []store.Claim{claim})

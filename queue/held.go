@@ -28,7 +28,7 @@ const (
 
 // hold is the engine's callback of [Queue.HandleBatchTx]: it locks due rows,
 // handles them and settles them, all in one transaction.
-func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error) {
+func (p *processor) hold(ctx context.Context, c store.Claim, found func(lease.Held)) (lease.Held, error) {
 	c.Limit = p.holdSize(c.Limit)
 	idle := p.set.timeout
 	if idle > 0 {
@@ -41,15 +41,17 @@ func (p *processor) hold(ctx context.Context, c store.Claim) (lease.Held, error)
 		return lease.Held{}, fmt.Errorf("begin: %w", err)
 	}
 	defer rollback(ctx, tx) // does nothing after a commit
+	looking := time.Now()   // the wait for a connection is over
 	batch, err := p.ground.Hold(ctx, tx, c)
 	p.witness.Fetched(c, batch.Messages, time.Since(began), access.Explain(p.table, err))
 	p.ground.giveUp(ctx, tx, err)
-	held := lease.Held{Looked: time.Since(began), NextDue: batch.NextDue, HasNext: batch.HasNext, PassedOver: batch.PassedOver}
+	held := lease.Held{Looked: time.Since(looking), NextDue: batch.NextDue, HasNext: batch.HasNext, PassedOver: batch.PassedOver}
 	if err != nil || len(batch.Messages) == 0 {
 		return held, err
 	}
 	held.More, held.Messages = len(batch.Messages) == c.Limit, len(batch.Messages)
 	held.Lag, held.Newest = lease.Lateness(batch.Messages), batch.Messages[len(batch.Messages)-1].DueAt
+	found(held)
 
 	p.witness.dispatched(c.Queue, len(batch.Messages))
 	began = time.Now()

@@ -20,8 +20,8 @@ import "time"
 // quoted name of a table.
 type Observer struct {
 	// Polled is told when the worker has looked for what no notification told of:
-	// at least every poll interval while it is idle. Queues of [Queue.HandleBatchTx]
-	// are claimed from instead.
+	// at least every poll interval while it is idle, for each queue of
+	// [Queue.HandleBatchTx] and for all others together.
 	Polled func(Polled)
 	// Fetched is told of each claim, those that found nothing included.
 	Fetched func(Fetched)

@@ -113,15 +113,17 @@ func notifications(t *testing.T, dsn string) (count func() int) {
 func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name   string
-		notify queue.Notify
-		worker bool
-		ok     func(n, published int) bool
+		name     string
+		notify   queue.Notify
+		worker   bool
+		inFlight bool // a transaction has published, and stays open
+		ok       func(n, published int) bool
 	}{
-		{"no worker", queue.NotifySleeping, false, func(n, _ int) bool { return n == 0 }},
-		{"a busy worker", queue.NotifySleeping, true, func(n, published int) bool { return n < published*9/10 }}, // on a slow machine it sleeps now and then
-		{"always", queue.NotifyAlways, true, func(n, published int) bool { return n == published }},
-		{"never", queue.NotifyNever, true, func(n, _ int) bool { return n == 0 }},
+		{"no worker", queue.NotifySleeping, false, false, func(n, _ int) bool { return n == 0 }},
+		{"a busy worker", queue.NotifySleeping, true, false, func(n, published int) bool { return n < published*9/10 }}, // on a slow machine it sleeps now and then
+		{"a busy worker beside an import", queue.NotifySleeping, true, true, func(n, published int) bool { return n < published*9/10 }},
+		{"always", queue.NotifyAlways, true, false, func(n, published int) bool { return n == published }},
+		{"never", queue.NotifyNever, true, false, func(n, _ int) bool { return n == 0 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -129,6 +131,16 @@ func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 			q := typed.NewQueue[int]("q").In(queue.Outbox{Notify: tt.notify})
 			const n = 400
 			got := make(chan int, n)
+			if tt.inFlight {
+				tx, err := db.Pool.Begin(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tx.Rollback(context.WithoutCancel(t.Context()))
+				if _, err := q.Publish(t.Context(), tx, -1); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if tt.worker {
 				start(t, db.Pool, queue.BlindPollInterval(10*time.Millisecond), q.Handle(func(_ context.Context, n int) error {
 					got <- n

@@ -27,13 +27,17 @@ func (e *Engine) drain(ctx context.Context, cancelWork context.CancelCauseFunc) 
 
 	left := 0
 	if !e.waitWriting(ctx, idle, e.cfg.Grace) {
-		cancelled := e.atWork()
-		e.log.Warn("grace period is over; cancelling running handlers", slog.Int("messages", cancelled))
+		cancelled := e.atWork() // none, where the slots are only just ending
+		if cancelled > 0 {
+			e.log.Warn("grace period is over; cancelling running handlers", slog.Int("messages", cancelled))
+		}
 		cancelWork(ErrShutdown)
 		if !e.waitWriting(ctx, idle, cancelWait) {
 			left = e.leaveBehind()
 		}
-		e.tellDrainTimedOut(cancelled, left)
+		if cancelled > 0 || left > 0 {
+			e.tellDrainTimedOut(cancelled, left)
+		}
 	}
 	e.finalWrites(ctx)
 	if left > 0 {

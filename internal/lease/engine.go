@@ -33,9 +33,10 @@ type Queue struct {
 	Process Process
 	// Hold, where not nil, handles the queue instead of Process: one call
 	// takes up to the claim's limit of messages, handles and settles them in a
-	// transaction of its own, without a lease. Ahead is then of no meaning. It
-	// must not panic.
-	Hold func(ctx context.Context, c store.Claim) (Held, error)
+	// transaction of its own, without a lease. Where it holds any, it calls found
+	// with them before it handles them. Ahead is then of no meaning. It must not
+	// panic.
+	Hold func(ctx context.Context, c store.Claim, found func(Held)) (Held, error)
 }
 
 // Config is what an engine needs. The caller has checked it.

@@ -22,11 +22,12 @@ type floor struct {
 	position  time.Time // due time of the newest row claimed, by the store's clock
 	swept     time.Time // when the last sweep ended
 	sweepTook time.Duration
+	forgot    time.Time // when a sweep became due that none has answered; zero: none
 }
 
 // since is where a claim at now begins; zero for a sweep.
 func (f *floor) since(now time.Time) time.Time {
-	if f.position.IsZero() || !now.Before(f.nextSweep()) {
+	if f.position.IsZero() || !f.forgot.IsZero() || !now.Before(f.nextSweep()) {
 		return time.Time{}
 	}
 	return f.position.Add(-trail)
@@ -47,11 +48,15 @@ func (f *floor) moved(sweep, full bool, newest time.Time) {
 	}
 }
 
-// sweptAt takes in that a sweep has ended, and how long it took.
-func (f *floor) sweptAt(now time.Time, took time.Duration) {
+// sweptAt takes in that a sweep that began at began has ended, and how long it took.
+func (f *floor) sweptAt(began, now time.Time, took time.Duration) {
 	f.swept = now
 	f.sweepTook += (took - f.sweepTook) / 4
+	if began.After(f.forgot) {
+		f.forgot = time.Time{}
+	}
 }
 
-// forget makes the next claim a sweep: what was claimed is where it was before.
-func (f *floor) forget() { f.position = time.Time{} }
+// forget makes claims sweeps from now on, until one that begins afterwards has
+// ended: what was claimed is where it was before.
+func (f *floor) forget(now time.Time) { f.forgot = now }

@@ -68,7 +68,8 @@ func TestHealth_CountsFailuresUntilAnAnswer(t *testing.T) {
 func TestHealth_OfAHeldQueue(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{err: errStore}
-		r.start(q.config())
+		r.fail(failing(look), nil)
+		r.startHeld(q, q.config())
 		pass(time.Second)
 		h := r.health()
 		r.is.True(h.Seen.IsZero() && h.Failures > 0 && errors.Is(h.Err, errStore))
@@ -76,6 +77,7 @@ func TestHealth_OfAHeldQueue(t *testing.T) {
 		q.mu.Lock()
 		q.err = nil
 		q.mu.Unlock()
+		r.fail(nil, nil)
 		pass(time.Minute)
 		h = r.health()
 		r.is.True(time.Since(h.Seen) <= r.cfg.Poll && h.Failures == 0 && h.Err == nil)

@@ -3,7 +3,6 @@ package lease
 import (
 	"context"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,8 @@ import (
 type Held struct {
 	// More says that there may be more to handle right now.
 	More bool
-	// Looked is how long it took to hold what there was.
+	// Looked is how long it took to hold what there was, without the wait for a
+	// connection.
 	Looked time.Duration
 	// Messages is how many were held, Lag how late the oldest of them was, and
 	// Newest the due time of the last one.
@@ -36,6 +36,10 @@ type Held struct {
 // holder serves a queue whose messages are handled in the transaction that holds
 // their rows: no lease is written, so there is nothing to keep, to settle or to
 // hand back. It shares with the lanes how it is woken.
+//
+// A goroutine that is free waits to be called: by a notification, by one that has
+// found more than it takes, or by the alarm. What a hold has found is known before
+// its handlers run, so that the alarm does not wait for them.
 type holder struct {
 	Queue
 	called  chan struct{} // buffered for each goroutine
@@ -43,18 +47,22 @@ type holder struct {
 	failing atomic.Bool   // the last call failed
 	vitals  vitals
 
-	watching atomic.Bool // one of the goroutines looks again soon
-
 	mu sync.Mutex // guards what follows, which all goroutines share
 	attention
 	floor   floor
-	session int64 // the listening session that knows whether the queue sleeps; zero: none
 	over    passedOver
-	again   *time.Timer // calls for what was passed over; nil: not set
+	session int64       // the listening session that knows whether the queue sleeps; zero: none
+	polled  time.Time   // when the last look was made
+	expired bool        // there are expired leases to take over
+	alarm   *time.Timer // calls a goroutine
+	wake    time.Time   // when it does
+	told    time.Time   // when a hold last told what it had found
 }
 
 func newHolder(q Queue) *holder {
-	return &holder{Queue: q, attention: newAttention(), called: make(chan struct{}, q.Concurrency)}
+	h := &holder{Queue: q, attention: newAttention(), called: make(chan struct{}, q.Concurrency)}
+	h.alarm = time.AfterFunc(0, h.call)
+	return h
 }
 
 // call wakes one goroutine; one that finds much wakes another.
@@ -63,143 +71,208 @@ func (h *holder) call() { nudge(h.called) }
 // hold handles what is due until ctx ends; work is the context of handlers,
 // which lasts through the grace period.
 func (e *Engine) hold(ctx, work context.Context, h *holder) {
+	defer h.alarm.Stop() // it is the last that counts
 	var (
 		backoff time.Duration
-		polled  time.Time // when expired leases were last looked for
-		wake    time.Time // when something becomes due; zero: not known
-		expired bool      // this turn is for expired leases, and the next is not
+		expired bool // this turn is for expired leases, and the next is not
+		again   bool // without being called
 	)
-	defer h.lookNoMore()
 	for ctx.Err() == nil {
-		now := time.Now()
-		c := store.Claim{Queue: h.Name, Limit: h.Batch}
-		expired = !expired && !now.Before(polled.Add(e.pollEvery()))
-		if expired {
-			polled, c.ExpiredAfter = now, h.Lease
-		} else {
-			c.Since = h.since(now)
+		if !again {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.called:
+			}
 		}
-		h.running.Add(1)
-		held, err := h.Hold(work, c)
-		h.running.Add(-1)
+		again = true
+		began := time.Now()
+		held, due := Held{}, true
+		if h.polls(began, e.pollEvery()) {
+			held, due = e.lookHeld(ctx, h)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		c := store.Claim{Queue: h.Name, Limit: h.Batch} // a look is a sweep that finds nothing
+		var err error
+		if due {
+			h.begin(&c, began, !expired)
+			h.running.Add(1)
+			held, err = h.Hold(work, c, func(held Held) { e.found(h, c, held, began) })
+			h.running.Add(-1)
+		}
+		expired = c.ExpiredAfter > 0
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return
 		case err != nil:
-			backoff = e.heldFailed(h, err, backoff)
-			wait(ctx, nil, backoff/2+rand.N(backoff/2+1))
+			backoff = e.heldFailed(h, c, err, backoff)
+			wait(ctx, backoff/2+rand.N(backoff/2+1))
 			continue
 		case h.failing.Swap(false):
 			e.log.Info("delivery goes on", slog.String("queue", h.Name))
 		}
 		backoff = 0
+		if held.LetGo {
+			h.lost(c)
+		}
 		if expired { // what is pending has the next turn
 			h.vitals.well()
-			if held.More {
-				polled = time.Time{}
-			}
 			continue
 		}
-		h.vitals.seen(time.Now(), held.Lag)
-		below := h.took(c, held, now.Add(held.Looked))
-		h.lookAgain(c, held)
-		soon := e.attend(ctx, h, held)
-		if held.More {
-			h.call()
-			continue
+		if held.Messages == 0 {
+			e.found(h, c, held, began)
 		}
-		if soon == 0 || held.Messages > 0 {
-			continue // what was just put off is not in NextDue: only an empty hold may sleep
-		}
-		wake = polled.Add(e.pollEvery())
-		if next := now.Add(held.NextDue); held.HasNext && next.Before(wake) {
-			wake = next
-		}
-		if !below.IsZero() && below.Before(wake) { // what is below the floor is still unseen
-			wake = below
-		}
-		if soon < time.Until(wake) && h.watching.CompareAndSwap(false, true) { // one is enough
-			wait(ctx, h.called, soon)
-			h.watching.Store(false)
-			continue
-		}
-		wait(ctx, h.called, time.Until(wake))
+		// What was just put off is not in NextDue: only an empty hold may sleep.
+		again = e.attend(ctx, h, held) || held.Messages > 0
 	}
 }
 
-// since is where the next claim begins; zero for a sweep.
-func (h *holder) since(now time.Time) time.Time {
+// polls reports whether a look is due at now; it is the caller's then. The alarm
+// stays set: what follows may hang.
+func (h *holder) polls(now time.Time, every time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.floor.since(now)
+	due := !now.Before(h.polled.Add(every))
+	if due {
+		h.polled = now
+	}
+	if !now.Before(h.wake) {
+		h.ring(h.polled.Add(every))
+	}
+	return due
 }
 
-// took takes in what a claim held, which was known at now. It returns when to look
-// for what lies below where it began; zero where nothing does.
-func (h *holder) took(c store.Claim, held Held, now time.Time) (below time.Time) {
+// lookHeld asks, for a statement instead of two transactions, whether there is
+// anything to hold. Where holds fail, or the look does, it is for holds to find out.
+func (e *Engine) lookHeld(ctx context.Context, h *holder) (next Held, due bool) {
+	began := time.Now()
+	seen := []store.Outlook{{Expired: true}}
+	if !h.failing.Load() {
+		err := e.bounded(ctx, func(ctx context.Context) error {
+			answer, err := e.cfg.Store.Look(ctx, []store.Watch{{Queue: h.Name, ExpiredAfter: h.Lease}})
+			if err == nil {
+				seen = answer
+			}
+			return err
+		})
+		e.tellLook(time.Since(began), err)
+	}
+	took := time.Since(began)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.expired = h.expired || seen[0].Expired
+	next = Held{Looked: took, NextDue: seen[0].NextDue, HasNext: seen[0].HasNext}
+	return next, h.expired || next.HasNext && next.NextDue <= 0
+}
+
+// begin says where a claim at now begins, or that it is for expired leases.
+func (h *holder) begin(c *store.Claim, now time.Time, mayExpired bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if mayExpired && h.expired {
+		h.expired, c.ExpiredAfter = false, h.Lease
+		return
+	}
+	c.Since = h.floor.since(now)
+}
+
+// found takes in what a claim that began at began has found, or that there was
+// nothing, and sets the alarm for what comes next.
+func (e *Engine) found(h *holder, c store.Claim, held Held, began time.Time) {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if held.More {
+		h.call()
+	}
+	if c.ExpiredAfter > 0 {
+		h.expired = h.expired || held.More
+		return
+	}
+	h.vitals.seen(now, held.Lag)
+	h.attention.took(held.Messages, now)
+	h.over.took(c, held.Messages, held.PassedOver)
 	sweep := c.Since.IsZero()
-	switch {
-	case held.LetGo:
-		h.floor.forget()
-	case held.Messages > 0:
+	if held.Messages > 0 {
 		h.floor.moved(sweep, held.More, held.Newest)
 	}
 	if sweep {
-		h.floor.sweptAt(now, held.Looked)
-		return time.Time{}
+		h.floor.sweptAt(began, now, held.Looked)
 	}
-	return h.floor.nextSweep()
+	if held.More {
+		return
+	}
+	wake := h.polled.Add(e.pollEvery())
+	sooner := func(at time.Time) {
+		if at.Before(wake) {
+			wake = at
+		}
+	}
+	if held.HasNext {
+		sooner(began.Add(held.NextDue))
+	}
+	if !sweep { // what is below the floor is still unseen
+		sooner(h.floor.nextSweep())
+	}
+	if held.PassedOver {
+		sooner(now.Add(h.over.next()))
+	}
+	if h.attentive && e.tells() {
+		sooner(now.Add(attentivePause))
+	}
+	if began.Before(h.told) && now.Before(h.wake) { // what is known may be newer
+		sooner(h.wake)
+	}
+	h.told = now
+	h.ring(wake)
 }
 
-// lost makes the next claim a sweep: the database has the rows of one that failed.
-// It may be another by now, whose publishers are told anew that the queue sleeps.
-func (h *holder) lost() {
+// ring sets the alarm. The caller holds the lock.
+func (h *holder) ring(at time.Time) {
+	h.wake = at
+	h.alarm.Reset(time.Until(at))
+}
+
+// ringSooner sets the alarm unless it is set for earlier. The caller holds the lock.
+func (h *holder) ringSooner(at time.Time) {
+	if at.Before(h.wake) || !time.Now().Before(h.wake) {
+		h.ring(at)
+	}
+}
+
+// lost makes the next claim a sweep: the database has the rows of one that failed,
+// or that let them go.
+func (h *holder) lost(c store.Claim) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.floor.forget()
+	if c.ExpiredAfter > 0 {
+		h.expired = true
+		return
+	}
+	h.floor.forget(time.Now())
+}
+
+// untold has publishers told anew that the queue sleeps: the database may be another
+// by now.
+func (h *holder) untold() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.session = 0
 }
 
-// lookAgain sees to it that one of the goroutines holds again, in a while, where
-// the last hold found nothing but rows that others have locked. No goroutine waits
-// for that, as it could have something else to do when the time comes.
-func (h *holder) lookAgain(c store.Claim, held Held) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.over.took(c, held.Messages, held.PassedOver)
-	if !held.PassedOver || held.Messages > 0 || h.again != nil { // who found something holds again at once
-		return
-	}
-	h.again = time.AfterFunc(h.over.next(), func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.again = nil
-		h.call()
-	})
-}
+// tells reports whether publishers are told who sleeps, and so notify nobody else.
+func (e *Engine) tells() bool { return e.cfg.Sleeper != nil && e.listening.Load() }
 
-// lookNoMore ends that.
-func (h *holder) lookNoMore() {
+// attend tells publishers when the queue, of which a hold has just come back, falls
+// asleep or wakes. It returns true where there must be another hold at once, for
+// what was committed before the queue fell asleep.
+func (e *Engine) attend(ctx context.Context, h *holder, held Held) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.again != nil {
-		h.again.Stop()
-		h.again = nil
-	}
-}
-
-// attend keeps the queue's attention, and tells publishers when it falls asleep
-// or wakes. It returns when to hold again at the latest, if not much is known to
-// be there: zero is at once, for what was committed before the queue fell asleep.
-func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration {
-	const whenever = time.Duration(math.MaxInt64)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.attention.took(held.Messages, time.Now())
-	if e.cfg.Sleeper == nil || !e.listening.Load() || ctx.Err() != nil {
-		return whenever
+	if !e.tells() || ctx.Err() != nil {
+		return false
 	}
 	if heard := e.heard.Load(); heard != h.session {
 		h.session, h.asleep = heard, false
@@ -209,28 +282,33 @@ func (e *Engine) attend(ctx context.Context, h *holder, held Held) time.Duration
 	name := []string{h.Name}
 	switch {
 	case h.rouses():
-		h.asleep = e.cfg.Sleeper.Rouse(call, name) != nil
-		return attentivePause
-	case h.attentive:
-		return attentivePause
+		if e.cfg.Sleeper.Rouse(call, name) == nil {
+			h.awake()
+		}
+		return false
 	case held.More || !h.dozes():
-		return whenever
+		return false
+	case time.Now().Before(h.askAt):
+		h.ringSooner(h.askAt)
+		return false
 	}
 	may, err := e.cfg.Sleeper.Doze(call, name)
 	if err != nil { // the session is gone; until there is another, we poll
-		return longestGap
+		h.ringSooner(time.Now().Add(longestGap))
+		return false
 	}
-	if h.asleep = may[0]; h.asleep {
-		return 0
+	if h.answered(may[0], time.Now()); !h.asleep {
+		h.ringSooner(h.askAt)
 	}
-	return attentivePause
+	return h.asleep
 }
 
 // heldFailed tells of a failure, the first in a row of all the goroutines for
 // people to see, and returns how long to wait.
-func (e *Engine) heldFailed(h *holder, err error, backoff time.Duration) time.Duration {
+func (e *Engine) heldFailed(h *holder, c store.Claim, err error, backoff time.Duration) time.Duration {
 	h.vitals.failed(e.cfg.Explain(err))
-	h.lost()
+	h.lost(c)
+	h.untold()
 	level := slog.LevelDebug
 	if !h.failing.Swap(true) {
 		level = slog.LevelError
@@ -249,16 +327,12 @@ func (e *Engine) pollEvery() time.Duration {
 	return e.cfg.BlindPoll
 }
 
-// wait returns when d has passed, when called, or when ctx ends.
-func wait(ctx context.Context, called <-chan struct{}, d time.Duration) {
-	if d <= 0 {
-		return
-	}
+// wait returns when d has passed, or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
-	case <-called:
 	case <-t.C:
 	}
 }

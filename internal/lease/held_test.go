@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -19,10 +20,11 @@ type heldQueue struct {
 	due     []time.Time
 	expired int // rows with an expired lease
 	err     error
-	takes   time.Duration // a call with messages
-	looks   time.Duration // until it knows of them
-	letGo   bool          // the next call settles nothing
-	locked  int           // rows that are due and somebody else has locked
+	takes   time.Duration                       // a call with messages
+	random  func() (looks, takes time.Duration) // where not nil, of each call
+	looks   time.Duration                       // until it knows of them
+	letGo   bool                                // the next call settles nothing
+	locked  int                                 // rows that are due and somebody else has locked
 
 	calls, running, most int
 	since                []time.Time // of calls for pending rows
@@ -50,6 +52,20 @@ func (q *heldQueue) done() []time.Time {
 	return slices.Clone(q.handled)
 }
 
+// expire is n messages more whose lease is over.
+func (q *heldQueue) expire(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.expired += n
+}
+
+// left is how many messages nobody has taken.
+func (q *heldQueue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.due)
+}
+
 // begun is where calls for pending rows began.
 func (q *heldQueue) begun() []time.Time {
 	q.mu.Lock()
@@ -63,18 +79,29 @@ func (q *heldQueue) made() int {
 	return q.calls
 }
 
-func (q *heldQueue) hold(ctx context.Context, c store.Claim) (Held, error) {
-	if err := pause(ctx, q.looks); err != nil {
+func (q *heldQueue) hold(ctx context.Context, c store.Claim, found func(Held)) (Held, error) {
+	q.mu.Lock()
+	looks, takes := q.looks, time.Duration(-1)
+	if q.random != nil {
+		looks, takes = q.random()
+	}
+	q.mu.Unlock()
+	if err := pause(ctx, looks); err != nil {
 		return Held{}, err
 	}
 	n, held, err := q.take(c)
+	if held.Messages > 0 {
+		found(held)
+	}
 	if n == 0 || err != nil {
 		return held, err
 	}
 	q.mu.Lock()
 	q.running++
 	q.most = max(q.most, q.running)
-	takes := q.takes
+	if takes < 0 {
+		takes = q.takes // as it is by now
+	}
 	q.mu.Unlock()
 	err = pause(ctx, takes)
 	q.mu.Lock()
@@ -131,6 +158,42 @@ func (q *heldQueue) take(c store.Claim) (n int, held Held, err error) {
 	return n, held, nil
 }
 
+// heldStore is the rig's store with what is to be seen of a heldQueue.
+type heldStore struct {
+	store.Store
+	q *heldQueue
+}
+
+func (s heldStore) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook, error) {
+	seen, err := s.Store.Look(ctx, queues)
+	if err != nil {
+		return nil, err
+	}
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	for i := range seen {
+		if seen[i].Queue != "held" {
+			continue
+		}
+		seen[i].Expired = s.q.expired > 0
+		if s.q.locked > 0 {
+			seen[i].HasNext, seen[i].NextDue = true, 0
+		}
+		for _, at := range s.q.due {
+			if wait := time.Until(at); !seen[i].HasNext || wait < seen[i].NextDue {
+				seen[i].HasNext, seen[i].NextDue = true, wait
+			}
+		}
+	}
+	return seen, nil
+}
+
+// startHeld starts an engine that serves a heldQueue, and perhaps others.
+func (r *rig) startHeld(q *heldQueue, queues ...Queue) {
+	r.cfg.Store = heldStore{r.faulty, q}
+	r.start(queues...)
+}
+
 func (q *heldQueue) config() Queue {
 	return Queue{Name: "held", Concurrency: 4, Batch: 10, Lease: time.Minute, Hold: q.hold}
 }
@@ -139,14 +202,14 @@ func TestHold_HandlesAllWithinItsConcurrency(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{takes: time.Second}
 		q.now(95)
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(2500 * time.Millisecond)
 		r.is.Equal(len(q.done()), 80)
 		pass(time.Second)
 		r.is.Equal(len(q.done()), 95)
 		q.now(25) // one call: the one that is woken wakes others
 		r.engine.Wake("held")
-		pass(2 * time.Second)
+		pass(time.Second)
 		r.is.Equal(len(q.done()), 120)
 		r.end()
 		r.is.Equal(q.most, 4)
@@ -159,12 +222,14 @@ func TestHold_SleepsUntilADueTimeAndIsQuietWhenIdle(t *testing.T) {
 		q := &heldQueue{}
 		due := time.Now().Add(time.Minute)
 		q.add(due)
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(2 * time.Minute)
 		r.is.Equal(q.done(), []time.Time{due})
 		before := q.made()
+		r.forget()
 		pass(10 * time.Hour)
-		r.is.True(q.made()-before <= 2*4*10) // two for each goroutine and poll
+		r.is.Equal(q.made(), before)
+		r.is.Equal(len(r.made(look)), 10) // one a poll, for all goroutines
 		r.end()
 	})
 }
@@ -190,7 +255,7 @@ func TestHold_LooksAgainForWhatItPassedOver(t *testing.T) {
 		r.cfg.Poll = time.Hour
 		q := &heldQueue{}
 		q.lock(1)
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(20 * time.Millisecond) // after 5 ms, and 10 more
 		q.unlock()
 		pass(20 * time.Millisecond)
@@ -230,7 +295,7 @@ func TestHold_LooksAgainWhileOneHandles(t *testing.T) {
 		q.lock(1)
 		c := q.config()
 		c.Concurrency = 2
-		r.start(c)
+		r.startHeld(q, c)
 		pass(10 * time.Second)
 		q.now(1)
 		r.engine.Wake("held")
@@ -245,11 +310,108 @@ func TestHold_LooksAgainWhileOneHandles(t *testing.T) {
 	})
 }
 
+func TestHold_FindsAtAPollWhatNobodyTold(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		come func(*heldQueue)
+	}{
+		{"messages", func(q *heldQueue) { q.now(35) }},
+		{"expired leases", func(q *heldQueue) { q.expire(35) }},
+	} {
+		for _, looks := range []bool{true, false} {
+			t.Run(fmt.Sprint(tt.name, ", a look succeeds: ", looks), func(t *testing.T) {
+				bubble(t, func(r *rig) {
+					q := &heldQueue{}
+					r.startHeld(q, q.config())
+					pass(r.cfg.Poll / 2)
+					tt.come(q)
+					if !looks {
+						r.fail(failing(look), nil)
+					}
+					pass(r.cfg.Poll)
+					r.is.Equal(len(q.done()), 35)
+					r.end()
+				})
+			})
+		}
+	}
+}
+
+// While one handler runs, a goroutine that is free finds what comes.
+func TestHold_FindsWhatComesWhileAHandlerRuns(t *testing.T) {
+	const slow = 8 * time.Second
+	begin := func(r *rig) (*heldQueue, func()) {
+		b := &bed{asleep: map[string]bool{}}
+		r.cfg.Poll, r.cfg.Sleeper = time.Hour, b
+		q := &heldQueue{looks: time.Millisecond}
+		c := q.config()
+		c.Concurrency = 2
+		r.startHeld(q, c)
+		pass(time.Second) // it is asleep
+		return q, func() {
+			q.now(1)
+			if b.sleeps(c.Name) {
+				r.engine.Wake(c.Name)
+			}
+		}
+	}
+	handleSlowly := func(q *heldQueue, d time.Duration) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.takes = d
+	}
+	t.Run("without a notification, while messages keep coming", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			for range 400 {
+				publish()
+				pass(time.Millisecond)
+			}
+			pass(10 * time.Millisecond)
+			r.is.Equal(len(q.done()), 400)
+			handleSlowly(q, slow)
+			publish()
+			pass(20 * time.Millisecond)
+			handleSlowly(q, 0)
+			publish()
+			pass(attentivePause + q.looks)
+			r.is.Equal(len(q.done()), 401)
+			pass(slow)
+			r.is.Equal(len(q.done()), 402)
+			r.end()
+		})
+	})
+	t.Run("when it becomes due", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			q.add(time.Now().Add(time.Second)) // one notification for both
+			handleSlowly(q, slow)
+			publish()
+			pass(500 * time.Millisecond)
+			handleSlowly(q, 0)
+			pass(500*time.Millisecond + q.looks)
+			r.is.Equal(len(q.done()), 1)
+			r.end()
+		})
+	})
+	t.Run("where there is more than it takes", func(t *testing.T) {
+		bubble(t, func(r *rig) {
+			q, publish := begin(r)
+			handleSlowly(q, time.Second)
+			q.now(19) // one notification for two full calls
+			publish()
+			pass(time.Second + 10*time.Millisecond)
+			r.is.Equal(len(q.done()), 20)
+			r.end()
+		})
+	})
+}
+
 func TestHold_LooksMoreOftenOnceNothingIsTold(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.cfg.Poll = time.Hour
 		q := &heldQueue{}
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		pass(time.Second)
 		q.now(1)
 		r.engine.SetListening(false)
@@ -268,7 +430,7 @@ func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
 		q.now(35)
 		c := q.config()
 		c.Concurrency = 1
-		r.start(c)
+		r.startHeld(q, c)
 		pass(time.Minute)
 		r.is.Equal(len(q.done()), 70)
 		r.end()
@@ -279,7 +441,7 @@ func TestHold_ExpiredLeasesAndPendingRowsTakeTurns(t *testing.T) {
 func TestHold_FindsLateCommitsBelowTheFloor(t *testing.T) {
 	bubble(t, func(r *rig) {
 		q := &heldQueue{looks: 20 * time.Millisecond}
-		r.start(q.config())
+		r.startHeld(q, q.config())
 		for range 20 {
 			q.now(1)
 			r.engine.Wake("held")
@@ -312,7 +474,7 @@ func TestHold_SweepsForWhatWasNotSettled(t *testing.T) {
 				q := &heldQueue{looks: 20 * time.Millisecond}
 				c := q.config()
 				c.Concurrency = 1
-				r.start(c)
+				r.startHeld(q, c)
 				q.now(1)
 				r.engine.Wake("held")
 				pass(50 * time.Millisecond)
@@ -342,23 +504,99 @@ func TestHold_SweepsForWhatWasNotSettled(t *testing.T) {
 	}
 }
 
+// Whatever the other goroutines bring meanwhile.
+func TestHold_SweepsForWhatWasNotSettledWhateverOthersFind(t *testing.T) {
+	type answer struct {
+		held Held
+		err  error
+	}
+	type call struct {
+		since time.Time
+		found func(Held)
+		end   chan answer
+	}
+	for name, lost := range map[string]answer{
+		"let go": {held: Held{Messages: 1, Newest: time.Now(), LetGo: true}},
+		"failed": {err: errStore},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				begun := make(chan call)
+				r.start(Queue{Name: "held", Concurrency: 2, Batch: 10, Lease: time.Minute,
+					Hold: func(ctx context.Context, c store.Claim, found func(Held)) (Held, error) {
+						if c.ExpiredAfter > 0 {
+							return Held{}, nil
+						}
+						self := call{c.Since, found, make(chan answer)}
+						select {
+						case begun <- self:
+						case <-ctx.Done():
+							return Held{}, ctx.Err()
+						}
+						select {
+						case a := <-self.end:
+							return a.held, a.err
+						case <-ctx.Done():
+							return Held{}, ctx.Err()
+						}
+					}})
+				r.engine.Wake("held")
+				r.engine.Wake("held")
+				brings := func(c call) { // a message
+					held := Held{Messages: 1, Newest: time.Now(), Looked: time.Second}
+					c.found(held)
+					c.end <- answer{held: held}
+				}
+				first, second := <-begun, <-begun
+				brings(first)
+				brings(second)
+				first, second = <-begun, <-begun
+				r.is.True(!first.since.IsZero() && !second.since.IsZero())
+				if lost.err == nil {
+					first.found(lost.held)
+				}
+				first.end <- lost
+				synctest.Wait()
+				brings(second) // it began before
+				first, second = <-begun, <-begun
+				r.is.True(first.since.IsZero() && second.since.IsZero())
+				for range 2 { // one may have begun in the same instant
+					pass(time.Millisecond)
+					brings(first)
+					first = <-begun
+				}
+				r.is.True(!first.since.IsZero())
+				r.end()
+			})
+		})
+	}
+}
+
 func TestHold_GoesOnWhenTheStoreIsBackAndSaysSoOnce(t *testing.T) {
-	bubble(t, func(r *rig) {
-		q := &heldQueue{err: errStore}
-		r.start(q.config())
-		pass(time.Minute)
-		r.is.Equal(r.logs.count(slog.LevelError), 1)
-		r.is.True(q.made() < 4*30) // it backs off
-		q.mu.Lock()
-		q.err = nil
-		q.mu.Unlock()
-		q.now(5)
-		pass(maxBackoff)
-		r.is.Equal(len(q.done()), 5)
-		r.is.Equal(r.logs.count(slog.LevelError), 1)
-		r.is.Equal(r.logs.count(slog.LevelInfo), 1)
-		r.end()
-	})
+	for _, looks := range []bool{false, true} { // their connections are others
+		t.Run(fmt.Sprint("looks succeed: ", looks), func(t *testing.T) {
+			bubble(t, func(r *rig) {
+				if !looks {
+					r.fail(failing(look), nil)
+				}
+				q := &heldQueue{err: errStore}
+				r.startHeld(q, q.config())
+				pass(time.Minute)
+				r.is.Equal(r.logs.count(slog.LevelError), 1)
+				r.is.True(q.made() < 4*30) // it backs off
+				q.mu.Lock()
+				q.err = nil
+				q.mu.Unlock()
+				r.fail(nil, nil)
+				q.now(5)
+				pass(maxBackoff)
+				r.is.Equal(len(q.done()), 5)
+				r.is.Equal(r.logs.count(slog.LevelError), 1)
+				r.is.Equal(r.logs.count(slog.LevelInfo), 1)
+				r.end()
+			})
+		})
+	}
 }
 
 func TestHold_Drains(t *testing.T) {
@@ -375,7 +613,7 @@ func TestHold_Drains(t *testing.T) {
 			bubble(t, func(r *rig) {
 				q := &heldQueue{takes: tt.takes}
 				q.now(100)
-				r.start(q.config(), queueOf(ack))
+				r.startHeld(q, q.config(), queueOf(ack))
 				pass(time.Second)
 				took, err := r.stop()
 				r.is.NoErr(err)
@@ -392,10 +630,12 @@ func TestHold_LeavesWedgedWorkBehind(t *testing.T) {
 		free := make(chan struct{})
 		defer close(free)
 		r.start(Queue{Name: "held", Concurrency: 2, Batch: 1, Lease: time.Minute,
-			Hold: func(context.Context, store.Claim) (Held, error) {
+			Hold: func(context.Context, store.Claim, func(Held)) (Held, error) {
 				<-free
 				return Held{}, nil
 			}})
+		r.engine.Wake("held")
+		r.engine.Wake("held")
 		synctest.Wait()
 		took, err := r.stop()
 		var unfinished *UnfinishedError

@@ -162,7 +162,7 @@ func (l *lane) took(c store.Claim, b store.Batch, sent, now time.Time, alone boo
 		l.floor.moved(swept, !short, b.Messages[n-1].DueAt)
 	}
 	if swept {
-		l.floor.sweptAt(now, now.Sub(sent))
+		l.floor.sweptAt(sent, now, now.Sub(sent))
 	}
 	l.over.took(c, len(b.Messages), b.PassedOver)
 	l.hot, l.deep = !short, !short

@@ -32,9 +32,9 @@ type Observer interface {
 }
 
 // tellLook tells of a look that came back.
-func (p *pump) tellLook(took time.Duration, err error) {
-	if o := p.cfg.Observer; o != nil {
-		o.Polled(took, p.cfg.Explain(err))
+func (e *Engine) tellLook(took time.Duration, err error) {
+	if o := e.cfg.Observer; o != nil {
+		o.Polled(took, e.cfg.Explain(err))
 	}
 }
 

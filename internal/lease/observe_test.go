@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -202,4 +203,22 @@ func TestObserver_HearsOfADrainThatTimesOut(t *testing.T) {
 		r.is.Equal(s.times("drain 3 2"), 1)
 		close(release)
 	})
+}
+
+func TestObserver_HearsNothingOfAnIdleDrainWithoutGrace(t *testing.T) {
+	for n := range 10 { // what ends last is up to the scheduler
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			observed(t, func(r *rig, s *spy) {
+				r.cfg.Grace = 0
+				q := &heldQueue{}
+				r.startHeld(q, q.config(), queueOf(ack))
+				pass(time.Second)
+				took, err := r.stop()
+				r.is.NoErr(err)
+				r.is.Equal(took, time.Duration(0))
+				r.is.Equal(s.times("drain 0 0"), 0)
+				r.is.Equal(r.logs.count(slog.LevelWarn), 0)
+			})
+		})
+	}
 }

@@ -95,6 +95,7 @@ func (p *pump) doze(ctx context.Context) {
 		}
 	}
 	var awake, asleep []*lane
+	now := time.Now()
 	for _, l := range p.lanes {
 		if l.rouses() {
 			awake = append(awake, l)
@@ -102,7 +103,9 @@ func (p *pump) doze(ctx context.Context) {
 		switch {
 		case l.hot || l.asked > 0: // there may be more
 		case l.attentive:
-			l.sleepUntil(time.Now().Add(attentivePause))
+			l.sleepUntil(now.Add(attentivePause))
+		case l.dozes() && now.Before(l.askAt):
+			l.sleepUntil(l.askAt)
 		case l.dozes():
 			asleep = append(asleep, l)
 		}
@@ -119,7 +122,7 @@ func (p *pump) doze(ctx context.Context) {
 				return err
 			}
 			for _, l := range awake {
-				l.asleep = false
+				l.awake()
 			}
 		}
 		if len(asleep) == 0 {
@@ -130,10 +133,10 @@ func (p *pump) doze(ctx context.Context) {
 			return err
 		}
 		for i, l := range asleep {
-			if l.asleep = may[i]; l.asleep {
+			if l.answered(may[i], time.Now()); l.asleep {
 				l.hot = true // for the last claim
 			} else {
-				l.sleepUntil(time.Now().Add(attentivePause))
+				l.sleepUntil(l.askAt)
 			}
 		}
 		return nil
@@ -148,7 +151,7 @@ func (p *pump) doze(ctx context.Context) {
 
 // bounded calls f with a context that does not end with ctx, for a statement
 // that is cut off leaves everything unknown, but with a bound of its own.
-func (p *pump) bounded(ctx context.Context, f func(context.Context) error) error {
+func (e *Engine) bounded(ctx context.Context, f func(context.Context) error) error {
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
