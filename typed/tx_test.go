@@ -354,7 +354,7 @@ func TestHandleBatchTx_HandlesAndDeletesInOneTransaction(t *testing.T) {
 	var leased atomic.Int64
 	handle := func(ctx context.Context, tx pgx.Tx, batch []*typed.Message[order]) []error {
 		var held int64
-		if err := db.Pool.QueryRow(ctx, `SELECT count(*) FROM outbox WHERE acquired_token IS NOT NULL`).Scan(&held); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT count(*) FROM outbox WHERE acquired_token IS NOT NULL`).Scan(&held); err != nil {
 			t.Error(err)
 		}
 		leased.Add(held)
