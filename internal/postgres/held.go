@@ -149,7 +149,7 @@ func (t *Table) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcom
 	b := &pgx.Batch{}
 	b.Queue(keepWorkSQL)
 	b.Queue(pinSQL)
-	settles := t.queueSettles(b, outcomes)
+	settles := t.queueSettles(b, outcomes, true)
 	res := tx.SendBatch(ctx, b)
 	ids, err := func() ([]int64, error) {
 		for range 2 { // keep, pin

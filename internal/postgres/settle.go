@@ -34,22 +34,26 @@ const fewTokens = 4
 
 // rescheduleSQL serves Retry (failed) and Release (not failed). Rows that are
 // due again at once, because a worker hands them back, are told to the others.
+// Times count from now(), so that the claims of the same exchange see what is due
+// at once; those of held rows ($6) from the statement, for their transaction began
+// before the handler.
 const rescheduleSQL = `
 WITH moved AS (
   UPDATE {outbox} AS o
   SET acquired_token = NULL, acquired_at = NULL,
-      next_attempt_at  = now() + make_interval(secs => mine.delay),
+      next_attempt_at  = moment.at + make_interval(secs => mine.delay),
       attempts_count   = o.attempts_count + CASE WHEN mine.failed THEN 1 ELSE 0 END,
       deliveries_count = o.deliveries_count - CASE WHEN mine.failed THEN 0 ELSE 1 END
                                             + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END, -- held: not yet counted
       first_attempt_at = CASE WHEN mine.failed
-                              THEN COALESCE(o.first_attempt_at, now() - make_interval(secs => mine.ran))
+                              THEN COALESCE(o.first_attempt_at, moment.at - make_interval(secs => mine.ran))
                               ELSE o.first_attempt_at END,
       last_attempt_at  = CASE WHEN mine.failed
-                              THEN now() - make_interval(secs => mine.ran)
+                              THEN moment.at - make_interval(secs => mine.ran)
                               ELSE o.last_attempt_at END
   FROM unnest($1::bigint[], $2::uuid[], $3::bool[], $4::float8[], $5::float8[])
-       AS mine(id, token, failed, delay, ran)
+       AS mine(id, token, failed, delay, ran),
+       (SELECT CASE WHEN $6 THEN statement_timestamp() ELSE now() END AS at) AS moment
   WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
   RETURNING o.id, o.queue, NOT mine.failed AND mine.delay = 0 AS handed_back
 ), told AS (
@@ -122,8 +126,8 @@ func (l *leases) add(lease store.Lease) {
 }
 
 // queueSettles adds the statements of the outcomes to the batch and returns how
-// many those are.
-func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
+// many those are. The rows are leased, or held by the batch's own transaction.
+func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome, held bool) int {
 	var (
 		acks, moves leases
 		failed      []bool
@@ -143,7 +147,7 @@ func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
 	}
 	n := t.queueAcks(b, acks)
 	if len(moves.ids) > 0 {
-		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran)
+		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran, held)
 		n++
 	}
 	return n

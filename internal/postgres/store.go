@@ -50,7 +50,7 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 	} else {
 		b.Queue(pinClaimSQL)
 	}
-	settles := s.table.queueSettles(b, outcomes)
+	settles := s.table.queueSettles(b, outcomes, false)
 	for _, c := range claims {
 		s.table.queueClaim(b, c)
 	}
