@@ -57,15 +57,15 @@ func (s *Store) settle(o store.Outcome, now time.Time) bool {
 		return false
 	}
 	s.remove(s.queue(r.Queue), r)
-	if next := r.settled(o, now); next != nil {
+	if next := r.settled(o, now, false); next != nil {
 		s.put(next)
 	}
 	return true
 }
 
 // settled is the row after an outcome, nil where it ends. A row that a transaction
-// holds without a lease has not had its delivery counted.
-func (r *row) settled(o store.Outcome, now time.Time) *row {
+// holds has not had its delivery counted, even where it has an expired lease.
+func (r *row) settled(o store.Outcome, now time.Time, held bool) *row {
 	if o.Kind == store.Ack {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (r *row) settled(o store.Outcome, now time.Time) *row {
 	} else {
 		next.Deliveries--
 	}
-	if !r.held() {
+	if held {
 		next.Deliveries++
 	}
 	next.Token, next.ClaimedAt = uuid.Nil, time.Time{}

@@ -98,7 +98,7 @@ func (v *View) Settle(ctx context.Context, outcomes []store.Outcome) (ids []int6
 			if r == nil || r.Token != o.Token || o.Kind == store.Bury || o.Kind == 0 {
 				continue
 			}
-			v.write(o.ID, r.settled(o, now))
+			v.write(o.ID, r.settled(o, now, true))
 			ids = append(ids, o.ID)
 		}
 		return false

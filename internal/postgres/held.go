@@ -173,7 +173,7 @@ func (t *Table) BuryIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome)
 	if len(outcomes) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, t.sql.bury, buryArgs(outcomes)...)
+	rows, err := tx.Query(ctx, t.sql.bury, buryArgs(outcomes, true)...)
 	if err != nil {
 		return err
 	}

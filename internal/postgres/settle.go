@@ -13,9 +13,10 @@ import (
 )
 
 // ackSQL deletes rows that share a token: those of one claim. Each is found by its
-// primary key, in the order of the index. Rows that a transaction holds without a
-// lease have no token, and none is given: hence IS NOT DISTINCT FROM, here and
-// below; and with = the planner may prefer to walk all leases.
+// primary key, in the order of the index. Rows that a transaction holds have no
+// token, and none is given, unless it took them over from an expired lease: hence IS
+// NOT DISTINCT FROM, here and below; and with = the planner may prefer to walk all
+// leases.
 const ackSQL = `
 DELETE FROM {outbox}
 WHERE id = ANY($1::bigint[]) AND acquired_token IS NOT DISTINCT FROM $2::uuid
@@ -44,7 +45,7 @@ WITH moved AS (
       next_attempt_at  = moment.at + make_interval(secs => mine.delay),
       attempts_count   = o.attempts_count + CASE WHEN mine.failed THEN 1 ELSE 0 END,
       deliveries_count = o.deliveries_count - CASE WHEN mine.failed THEN 0 ELSE 1 END
-                                            + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END, -- held: not yet counted
+                                            + CASE WHEN $6 THEN 1 ELSE 0 END, -- held: not yet counted
       first_attempt_at = CASE WHEN mine.failed
                               THEN COALESCE(o.first_attempt_at, moment.at - make_interval(secs => mine.ran))
                               ELSE o.first_attempt_at END,
@@ -62,14 +63,15 @@ WITH moved AS (
 )
 SELECT id, (SELECT n FROM told) FROM moved`
 
-// burySQL moves rows in one statement: either both tables change or neither.
+// burySQL moves rows in one statement: either both tables change or neither. The
+// delivery of held rows ($5) is not yet counted.
 const burySQL = `
 WITH gone AS (
   DELETE FROM {outbox} AS o
   USING unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[]) AS mine(id, token, reason, error)
   WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
   RETURNING o.id, o.queue, o.payload, o.headers,
-            o.deliveries_count + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END AS deliveries_count, o.created_at, o.timer_id,
+            o.deliveries_count + CASE WHEN $5 THEN 1 ELSE 0 END AS deliveries_count, o.created_at, o.timer_id,
             mine.reason, mine.error
 )
 INSERT INTO {dlq} (original_id, queue, payload, headers, deliveries_count, created_at, timer_id,
@@ -173,10 +175,10 @@ func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, er
 	if len(outcomes) == 0 {
 		return nil, nil
 	}
-	return s.ids(ctx, s.table.sql.bury, buryArgs(outcomes)...)
+	return s.ids(ctx, s.table.sql.bury, buryArgs(outcomes, false)...)
 }
 
-func buryArgs(outcomes []store.Outcome) []any {
+func buryArgs(outcomes []store.Outcome, held bool) []any {
 	var (
 		l             leases
 		reasons, text []string
@@ -186,7 +188,7 @@ func buryArgs(outcomes []store.Outcome) []any {
 		reasons = append(reasons, storable(o.Reason, maxReason))
 		text = append(text, storable(o.Error, 0))
 	}
-	return []any{l.ids, l.tokens, reasons, text}
+	return []any{l.ids, l.tokens, reasons, text, held}
 }
 
 // maxReason is the width of failure_reason, in characters.

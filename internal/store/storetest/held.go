@@ -14,6 +14,7 @@ func heldScenarios() []scenario {
 	return []scenario{
 		{"the times of a retry count from its settlement, however long the hold was", heldRetryTimes},
 		{"the delay of a release counts from its settlement", heldReleaseTimes},
+		{"a delivery is counted once it has failed, whoever had the row before", heldDeliveries},
 	}
 }
 
@@ -62,4 +63,40 @@ func heldReleaseTimes(s *scene) {
 	s.Equal(row.Attempts, int64(0))
 	s.True(!row.DueAt.Before(now.Add(time.Hour)))
 	s.dueIn(row, time.Hour)
+}
+
+func heldDeliveries(s *scene) {
+	pend := func() store.Claim { return pending("orders", 1) }
+	takeOver := func() store.Claim { // from a worker that died with its lease
+		s.claimOne("orders")
+		s.advance(2 * time.Hour)
+		return expired("orders", 1, time.Hour)
+	}
+	for _, tt := range []struct {
+		claim  func() store.Claim
+		before int64 // deliveries that are counted
+	}{{pend, 0}, {takeOver, 1}} {
+		ids := s.publishN("orders", 1)
+		h, m, _ := s.hold(tt.claim())
+		s.Equal(m.Deliveries, tt.before+1)
+		s.NoErr(h.Settle(s.ctx, release(m, 0)))
+		s.NoErr(h.Commit(s.ctx))
+		s.Equal(s.row(ids[0]).Deliveries, tt.before)
+		s.settle(ack(s.claimOne("orders")))
+
+		ids = s.publishN("orders", 1)
+		h, m, _ = s.hold(tt.claim())
+		s.NoErr(h.Settle(s.ctx, retry(m, 0, 0)))
+		s.NoErr(h.Commit(s.ctx))
+		s.Equal(s.row(ids[0]).Deliveries, tt.before+1)
+		s.settle(ack(s.claimOne("orders")))
+
+		s.publishN("orders", 1)
+		h, m, _ = s.hold(tt.claim())
+		s.NoErr(h.Bury(s.ctx, bury(m, "rejected", "")))
+		s.NoErr(h.Commit(s.ctx))
+		s.Equal(len(s.rows()), 0)
+		letters := s.deadLetters()
+		s.Equal(letters[len(letters)-1].Deliveries, tt.before+1)
+	}
 }
