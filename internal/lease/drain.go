@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -102,6 +103,9 @@ func (e *Engine) writeDue(ctx context.Context, backoff *time.Duration) <-chan ti
 		return time.After(*backoff)
 	}
 	*backoff = 0
+	if at, any := e.ledger.due(time.Now()); any { // somebody has a row locked
+		return time.After(time.Until(at))
+	}
 	return nil
 }
 
@@ -128,23 +132,27 @@ func (e *Engine) finalWrites(ctx context.Context) {
 	defer cancel()
 	defer e.burier.close(ctx)
 	for backoff := firstBackoff; ; backoff = min(time.Second, 2*backoff) {
-		err := e.writeNow(ctx)
+		err, wait := e.writeNow(ctx), backoff
 		if err == nil {
 			// All dead letters have reached the burier now.
 			e.lastGraves(ctx)
-			if _, any := e.ledger.due(time.Now()); !any {
+			at, any := e.ledger.due(time.Now())
+			if !any {
 				return
 			}
-			continue
+			err, wait, backoff = errLocked, time.Until(at), firstBackoff
 		}
 		select {
 		case <-ctx.Done():
 			e.log.Error("could not write the last outcomes; their leases run out by themselves", e.failed(err))
 			return
-		case <-time.After(backoff):
+		case <-time.After(wait):
 		}
 	}
 }
+
+// errLocked is why outcomes are left that no write has failed with.
+var errLocked = errors.New("other transactions have the rows locked")
 
 // lastGraves writes the dead letters that are left, in half of the time. Those
 // that it cannot write go back to their queue.

@@ -30,9 +30,7 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 			return store.Exchanged{}, fmt.Errorf("exchange: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
 		}
 	}
-	if err := s.settleable(ctx, outcomes); err != nil {
-		return store.Exchanged{}, fmt.Errorf("exchange: %w", err)
-	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	// One instant for all of it, as now() is in a transaction: what is
 	// released without delay is due for the claims.
@@ -40,7 +38,12 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 
 	var ex store.Exchanged
 	for _, o := range outcomes {
-		if s.settle(o, now) {
+		switch r := s.rows[o.ID]; {
+		case r == nil || !r.heldBy(o.Lease):
+		case s.locks[o.ID] != nil:
+			ex.Locked = append(ex.Locked, o.ID)
+		default:
+			s.settle(r, o, now)
 			ex.Settled = append(ex.Settled, o.ID)
 		}
 	}
@@ -50,17 +53,12 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 	return ex, nil
 }
 
-// settle writes one outcome, and says whether its lease was still good.
-func (s *Store) settle(o store.Outcome, now time.Time) bool {
-	r := s.rows[o.ID]
-	if r == nil || !r.heldBy(o.Lease) {
-		return false
-	}
+// settle writes one outcome of a row.
+func (s *Store) settle(r *row, o store.Outcome, now time.Time) {
 	s.remove(s.queue(r.Queue), r)
 	if next := r.settled(o, now, false); next != nil {
 		s.put(next)
 	}
-	return true
 }
 
 // settled is the row after an outcome, nil where it ends. A row that a transaction

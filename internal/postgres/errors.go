@@ -8,6 +8,7 @@ const (
 	undefinedSchema = "3F000"
 	notPermitted    = "42501"
 	readOnly        = "25006"
+	lockWaited      = "55P03"
 )
 
 // state is the SQLSTATE of an error: both pgx and lib/pq have the method.
@@ -32,6 +33,9 @@ func IsDenied(err error) bool { return state(err) == notPermitted }
 // session, takes no writes: as a rule a standby that was the primary before, or
 // will be. Another connection may get to the primary.
 func IsReadOnly(err error) bool { return state(err) == readOnly }
+
+// isLockTimeout reports whether a statement has waited for a lock as long as it may.
+func isLockTimeout(err error) bool { return state(err) == lockWaited }
 
 // IsRefusal reports whether the server itself refused a statement because of
 // what it says, as opposed to a lost connection, a shutdown (class 57), a lack of

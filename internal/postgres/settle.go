@@ -80,7 +80,8 @@ SELECT id, queue, payload, headers, deliveries_count, created_at, timer_id, reas
 FROM gone
 RETURNING original_id`
 
-// extendSQL never waits: a row that is locked is being settled. All parts see
+// extendSQL never waits: a row that is locked is being settled, or is a timer that a
+// transaction moves. All parts see
 // one snapshot, so the answer lists locked rows too, and a row that is missing
 // from it has lost its lease.
 const extendSQL = `
@@ -98,6 +99,20 @@ WITH held AS MATERIALIZED (
 )
 SELECT id FROM held`
 
+// lockedSQL finds the rows that others have locked: those that are there, but cannot
+// be had at once.
+const lockedSQL = `
+WITH free AS MATERIALIZED (
+  SELECT o.id FROM {outbox} AS o
+  JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+    ON o.id = mine.id AND o.acquired_token = mine.token
+  FOR UPDATE OF o SKIP LOCKED
+)
+SELECT o.id FROM {outbox} AS o
+JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+  ON o.id = mine.id AND o.acquired_token = mine.token
+WHERE o.id NOT IN (SELECT id FROM free)`
+
 // giveBackSQL has no index on the token to use; <t>_lease_idx bounds it to the
 // rows of these queues that anybody holds.
 const giveBackSQL = `
@@ -105,7 +120,10 @@ WITH moved AS (
   UPDATE {outbox}
   SET acquired_token = NULL, acquired_at = NULL, next_attempt_at = now(),
       deliveries_count = deliveries_count - 1
-  WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
+  WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM {outbox}
+    WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
+    FOR UPDATE SKIP LOCKED))
   RETURNING queue
 )
 SELECT count({tell:queue}) FROM (SELECT DISTINCT queue FROM moved) AS q`
@@ -171,11 +189,14 @@ func (t *Table) queueAcks(b *pgx.Batch, acks leases) int {
 }
 
 // Bury implements store.Burier.
-func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
-	if len(outcomes) == 0 {
-		return nil, nil
-	}
-	return s.ids(ctx, s.table.sql.bury, buryArgs(outcomes, false)...)
+func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) (moved, locked []int64, err error) {
+	locked, err = s.settleAround(ctx, outcomes, func(free []store.Outcome, pin string) (err error) {
+		if len(free) > 0 {
+			moved, err = s.ids(ctx, pin, s.table.sql.bury, buryArgs(free, false)...)
+		}
+		return err
+	})
+	return moved, locked, err
 }
 
 func buryArgs(outcomes []store.Outcome, held bool) []any {
@@ -219,5 +240,48 @@ func (s *Store) Extend(ctx context.Context, in []store.Lease) ([]int64, error) {
 	for _, lease := range in {
 		l.add(lease)
 	}
-	return s.ids(ctx, s.table.sql.extend, l.ids, l.tokens)
+	return s.ids(ctx, pinSQL, s.table.sql.extend, l.ids, l.tokens)
+}
+
+// settleAround has outcomes settled by write, but for those whose rows others have
+// locked for longer than rowWait, which it returns. A write that waits for such a
+// row is undone, and made again without it. pin goes before its statements.
+func (s *Store) settleAround(ctx context.Context, outcomes []store.Outcome, write func(free []store.Outcome, pin string) error) (locked []int64, err error) {
+	var known []store.Outcome
+	for i := range outcomes {
+		if outcomes[i].Locked {
+			known = append(known, outcomes[i])
+		}
+	}
+	if locked, err = s.locked(ctx, known); err != nil {
+		return nil, err
+	}
+	for pin := pinSettleSQL; ; {
+		free := outcomes
+		if len(locked) > 0 {
+			free = slices.DeleteFunc(slices.Clone(outcomes), func(o store.Outcome) bool { return slices.Contains(locked, o.ID) })
+		}
+		if err := write(free, pin); !isLockTimeout(err) || pin != pinSettleSQL {
+			return locked, err
+		}
+		more, err := s.locked(ctx, free)
+		if err != nil {
+			return nil, err
+		}
+		if locked = append(locked, more...); len(more) == 0 {
+			pin = pinSQL // it is not a row that is locked, but the table
+		}
+	}
+}
+
+// locked lists those of the rows that others have locked.
+func (s *Store) locked(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	var l leases
+	for _, o := range outcomes {
+		l.add(o.Lease)
+	}
+	return s.ids(ctx, pinSQL, s.table.sql.locked, l.ids, l.tokens)
 }

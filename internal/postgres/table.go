@@ -139,7 +139,7 @@ type statements struct {
 	publishOne, publishMany, reserve     string
 	claim, claimExpired, clock           string
 	ack, ackEach, reschedule             string
-	bury, extend, giveBack               string
+	bury, extend, locked, giveBack       string
 	ackOne, hold, holdExpired, holdAgain string
 	pause, resume, paused                string
 	look, ping                           string
@@ -177,6 +177,7 @@ func (t *Table) statements() statements {
 		reschedule:   fill(rescheduleSQL),
 		bury:         fill(burySQL),
 		extend:       fill(extendSQL),
+		locked:       fill(lockedSQL),
 		giveBack:     fill(giveBackSQL),
 		look:         fill(lookSQL),
 		pause:        fill(pauseSQL),
