@@ -38,6 +38,7 @@ func (s *endless) Bury(context.Context, []store.Outcome) ([]int64, []int64, erro
 	return nil, nil, nil
 }
 func (s *endless) Extend(context.Context, []store.Lease) ([]int64, error) { return nil, nil }
+func (s *endless) Tell(context.Context, []string) error                   { return nil }
 func (s *endless) Return(context.Context, []string, []uuid.UUID) error    { return nil }
 func (s *endless) Look(context.Context, []store.Watch) ([]store.Outlook, error) {
 	return []store.Outlook{{HasNext: true}}, nil

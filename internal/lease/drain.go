@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -14,6 +15,7 @@ import (
 // written down. The pump has stopped; its state is ours now.
 func (e *Engine) drain(ctx context.Context, cancelWork context.CancelCauseFunc) error {
 	e.stopping.Store(true)
+	e.untold = e.pump.names() // of what was put off before
 	for _, l := range e.lanes {
 		close(l.work)
 		for h := range l.work {
@@ -89,7 +91,7 @@ func (e *Engine) waitWriting(ctx context.Context, idle <-chan struct{}, wait tim
 func (e *Engine) writeDue(ctx context.Context, backoff *time.Duration) <-chan time.Time {
 	now := time.Now()
 	at, any := e.ledger.due(now)
-	if len(e.pump.orphans) > 0 {
+	if len(e.pump.orphans)+len(e.untold) > 0 {
 		at, any = now, true
 	}
 	switch {
@@ -109,8 +111,8 @@ func (e *Engine) writeDue(ctx context.Context, backoff *time.Duration) <-chan ti
 	return nil
 }
 
-// writeNow writes everything in the ledger, and hands back what lost answers
-// had claimed.
+// writeNow writes everything in the ledger, hands back what lost answers had
+// claimed, and tells the other workers of what has been put off.
 func (e *Engine) writeNow(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, lastWrites)
 	defer cancel()
@@ -119,11 +121,19 @@ func (e *Engine) writeNow(ctx context.Context) error {
 			return err
 		}
 	}
-	entries := e.pump.takeEntries()
-	if len(entries) == 0 {
-		return nil
+	if entries := e.pump.takeEntries(); len(entries) > 0 {
+		for _, en := range entries {
+			if en.outcome.Kind != store.Ack && !slices.Contains(e.untold, en.hand.lane.Name) {
+				e.untold = append(e.untold, en.hand.lane.Name)
+			}
+		}
+		if err := e.pump.send(call, entries, nil); err != nil {
+			return err
+		}
 	}
-	return e.pump.send(call, entries, nil)
+	e.tell(call, e.untold)
+	e.untold = nil
+	return nil
 }
 
 // finalWrites writes what is left, as often as it takes within the bound.

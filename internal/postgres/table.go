@@ -142,7 +142,7 @@ type statements struct {
 	bury, extend, locked, giveBack       string
 	ackOne, hold, holdExpired, holdAgain string
 	pause, resume, paused                string
-	look, ping                           string
+	look, ping, tell                     string
 	letters                              letterStatements
 	timers                               timerStatements
 	stats                                statStatements
@@ -184,6 +184,7 @@ func (t *Table) statements() statements {
 		resume:       fill(resumeSQL),
 		paused:       fill(pausedSQL),
 		ping:         fill(pingSQL),
+		tell:         fill(tellSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),

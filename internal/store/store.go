@@ -61,6 +61,12 @@ type Looker interface {
 	Look(ctx context.Context, queues []Watch) ([]Outlook, error)
 }
 
+// Teller wakes workers.
+type Teller interface {
+	// Tell has the other workers of the queues look what is due, and what will be.
+	Tell(ctx context.Context, queues []string) error
+}
+
 // Store is all of the lease core's roles on one table. Its methods are safe
 // for concurrent use.
 type Store interface {
@@ -69,4 +75,5 @@ type Store interface {
 	Extender
 	Returner
 	Looker
+	Teller
 }
