@@ -136,7 +136,9 @@ func (l *handLane) deliver(ctx context.Context) error {
 	began := l.store.Now() // a handler may move the clock
 	outcomes := handle(ctx, slices.Clone(rows))
 	var settled, buried []store.Outcome
+	var ids []int64
 	for i, o := range outcomes {
+		ids = append(ids, rows[i].ID)
 		o.Lease, o.Ran = rows[i].Lease, l.store.Now().Sub(began)
 		switch o.Kind {
 		case 0: // it ended in the handler's transaction
@@ -149,8 +151,16 @@ func (l *handLane) deliver(ctx context.Context) error {
 	// What was handled is written down, unless somebody has a row locked for good.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handWait)
 	defer cancel()
-	if _, err = l.store.Exchange(ctx, settled, nil); err == nil {
-		_, err = l.store.Bury(ctx, buried)
+	for locked := true; locked && err == nil; {
+		if err = l.store.Unlocked(ctx, ids...); err != nil {
+			break
+		}
+		var done store.Exchanged
+		var left []int64
+		if done, err = l.store.Exchange(ctx, settled, nil); err == nil {
+			_, left, err = l.store.Bury(ctx, buried)
+		}
+		locked = len(done.Locked)+len(left) > 0 // just now
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("a transaction has a message locked that was handled, and does not end: %w", err)

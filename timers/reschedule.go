@@ -64,8 +64,9 @@ const (
 	// Rearm stores the new timer beside the one that runs, and gives it the id.
 	// The one that runs is a plain message from then on: it ends as it does, and
 	// where it fails it is retried, so both may run, and at the same time, if the
-	// new one is due before the other has ended. Its worker's acknowledgement
-	// waits for the transaction to end, so keep that short.
+	// new one is due before the other has ended. What became of it is written once
+	// the transaction has ended; other messages do not wait for that. Only a
+	// transactional handler does, at its own commit, so keep the transaction short.
 	Rearm Policy = iota
 	// Refuse leaves everything as it is. The result says [Running].
 	Refuse

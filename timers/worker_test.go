@@ -372,3 +372,65 @@ func TestWorker_FiresAfterARollback(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that has moved running timers, and goes on, has their rows locked.
+func TestReschedule_AnOpenTransactionHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	ends := map[string]func() error{
+		"acknowledged": func() error { return nil },
+		"retried":      func() error { return queue.RetryAfter(errors.New("it failed"), time.Hour) },
+		"buried":       func() error { return queue.Permanent(errors.New("it failed")) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			is := is.New(t)
+			db := newDB(t)
+			digests, busy := queue.New("digests"), queue.New("busy")
+			begun, handled := make(chan string, 2), make(chan string, 1)
+			finish := map[string]chan struct{}{"a": make(chan struct{}), "b": make(chan struct{})}
+			start(t, db.Pool, queue.PollInterval(never),
+				digests.Handle(func(_ context.Context, d *queue.Delivery) error {
+					begun <- d.TimerID
+					<-finish[d.TimerID]
+					return end()
+				}, queue.Concurrency(2)),
+				busy.Handle(func(_ context.Context, d *queue.Delivery) error {
+					handled <- string(d.Payload)
+					return nil
+				}))
+			commit(t, db.Pool, func(tx pgx.Tx) error {
+				for id := range finish {
+					if _, err := timers.ScheduleAfter(t.Context(), tx, id, 0, digests.Draft([]byte("old"))); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			next(t, begun)
+			next(t, begun)
+
+			tx := begin(t, db.Pool)
+			for id := range finish {
+				res, err := timers.RescheduleAfter(t.Context(), tx, id, time.Hour, digests.Draft([]byte("new")))
+				is.NoErr(err)
+				is.Equal(res.Outcome, timers.Rearmed)
+			}
+			for i, id := range []string{"a", "b"} { // one exchange each
+				close(finish[id])
+				for n := range 3 {
+					want := fmt.Sprint(i, n)
+					commit(t, db.Pool, func(tx pgx.Tx) error {
+						_, err := busy.Publish(t.Context(), tx, []byte(want))
+						return err
+					})
+					is.Equal(next(t, handled), want)
+				}
+			}
+			const running = "SELECT count(*)::int FROM outbox WHERE queue = 'digests' AND acquired_token IS NOT NULL"
+			eventually(t, db.Pool, 2, running)
+			is.NoErr(tx.Commit(t.Context()))
+			eventually(t, db.Pool, 0, running)
+		})
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/matryer/is"
 
 	"github.com/letterbox-go/letterbox/queue"
 	"github.com/letterbox-go/letterbox/typed"
@@ -163,5 +165,75 @@ func TestNotify_OnlyWhenSomebodySleeps(t *testing.T) {
 				t.Errorf("%d notifications for %d publishes", told, n)
 			}
 		})
+	}
+}
+
+// A worker that leaves alone knows when what it has put off is due.
+func TestNotify_WhatALeavingWorkerPutsOff(t *testing.T) {
+	t.Parallel()
+	const delay = time.Second
+	handlers := map[string]func(q typed.Queue[int], h func() error) queue.Subscription{
+		"leased": func(q typed.Queue[int], h func() error) queue.Subscription {
+			return q.Handle(func(context.Context, int) error { return h() })
+		},
+		"leased, in a transaction": func(q typed.Queue[int], h func() error) queue.Subscription {
+			return q.HandleTx(func(context.Context, pgx.Tx, int) error { return h() })
+		},
+		"held": func(q typed.Queue[int], h func() error) queue.Subscription {
+			return q.HandleBatchTx(func(context.Context, pgx.Tx, []*typed.Message[int]) []error { return []error{h()} })
+		},
+	}
+	decisions := map[string]error{"retry": queue.RetryAfter(errBroken, delay), "snooze": queue.Snooze(delay)}
+	for form, handle := range handlers {
+		for what, decision := range decisions {
+			for _, leaves := range []string{"before", "after"} {
+				t.Run(form+"/"+what+"/leaves "+leaves, func(t *testing.T) {
+					t.Parallel()
+					is := is.New(t)
+					db := newDB(t)
+					q := typed.NewQueue[int]("q")
+					begun, finish, again := make(chan struct{}, 100), make(chan struct{}), make(chan struct{}, 1)
+					w, err := queue.NewWorker(db.Pool, quietly, queue.PollInterval(time.Hour), handle(q, func() error {
+						begun <- struct{}{}
+						<-finish
+						return decision
+					}))
+					is.NoErr(err)
+					ctx, leave := context.WithCancel(t.Context())
+					defer leave()
+					left := make(chan error, 1)
+					go func() { left <- w.Run(ctx) }()
+					commit(t, db.Pool, func(tx pgx.Tx) error {
+						_, err := q.Publish(t.Context(), tx, 1)
+						return err
+					})
+					next(t, begun)
+					other := db.Connect(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = "other" })
+					start(t, other, queue.PollInterval(time.Hour), handle(q, func() error {
+						again <- struct{}{}
+						return nil
+					}))
+					// Once it sleeps, and has made its last claim, it must be told.
+					eventually(t, db.Pool, true, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+							WHERE application_name = 'other' AND locktype = 'advisory' AND mode = 'ShareLock')
+						AND NOT EXISTS (SELECT FROM pg_stat_activity
+							WHERE application_name = 'other' AND (state <> 'idle' OR state_change > clock_timestamp() - interval '200 ms'))`)
+
+					if leaves == "before" {
+						leave()
+						for w.Health().State != queue.Draining {
+							pause(t, time.Millisecond)
+						}
+						close(finish)
+					} else {
+						close(finish)
+						eventually(t, db.Pool, 1, `SELECT count(*)::int FROM outbox WHERE acquired_token IS NULL AND next_attempt_at >= created_at + $1::interval`, delay)
+						leave()
+					}
+					is.NoErr(next(t, left))
+					next(t, again)
+				})
+			}
+		}
 	}
 }

@@ -475,6 +475,34 @@ func TestHandleBatchTx_TakesOverExpiredLeases(t *testing.T) {
 	eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox WHERE queue = 'orders'")
 }
 
+func TestHandleBatchTx_CountsTheDeliveriesOfWhatItTakesOver(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	db := newDB(t)
+	commit(t, db.Pool, func(tx pgx.Tx) error { // each was delivered once, to a worker that died
+		_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
+		if err == nil {
+			_, err = tx.Exec(t.Context(), `UPDATE outbox SET acquired_token = gen_random_uuid(), acquired_at = now() - interval '1 hour', deliveries_count = 1`)
+		}
+		return err
+	})
+	seen := make(chan int64, 3)
+	start(t, db.Pool, orders.HandleBatchTx(func(_ context.Context, _ pgx.Tx, batch []*typed.Message[order]) []error {
+		out := make([]error, len(batch))
+		for i, m := range batch {
+			seen <- m.Deliveries
+			out[i] = []error{queue.Snooze(time.Hour), queue.RetryAfter(errBroken, time.Hour), queue.Permanent(errBroken)}[m.Value.ID]
+		}
+		return out
+	}))
+	for range 3 {
+		is.Equal(next(t, seen), int64(2))
+	}
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox WHERE acquired_token IS NULL AND deliveries_count = 1 AND attempts_count = 0")
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox WHERE acquired_token IS NULL AND deliveries_count = 2 AND attempts_count = 1")
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE deliveries_count = 2")
+}
+
 func TestHandleBatchTx_RefusesWhatWasDeliveredTooOften(t *testing.T) {
 	t.Parallel()
 	is := is.New(t)

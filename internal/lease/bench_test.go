@@ -34,8 +34,11 @@ func (s *endless) Exchange(_ context.Context, outcomes []store.Outcome, claims [
 	return done, nil
 }
 
-func (s *endless) Bury(context.Context, []store.Outcome) ([]int64, error) { return nil, nil }
+func (s *endless) Bury(context.Context, []store.Outcome) ([]int64, []int64, error) {
+	return nil, nil, nil
+}
 func (s *endless) Extend(context.Context, []store.Lease) ([]int64, error) { return nil, nil }
+func (s *endless) Tell(context.Context, []string) error                   { return nil }
 func (s *endless) Return(context.Context, []string, []uuid.UUID) error    { return nil }
 func (s *endless) Look(context.Context, []store.Watch) ([]store.Outlook, error) {
 	return []store.Outlook{{HasNext: true}}, nil

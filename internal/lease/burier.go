@@ -87,8 +87,11 @@ func (b *burier) run(ctx, calls context.Context) {
 	var backoff time.Duration
 	for {
 		var again <-chan time.Time
-		if backoff > 0 {
+		switch {
+		case backoff > 0:
 			again = time.After(backoff)
+		case b.len() > 0: // somebody has a row locked
+			again = time.After(lockedPause)
 		}
 		select {
 		case <-ctx.Done():
@@ -116,8 +119,14 @@ func (b *burier) signals(backoff time.Duration) <-chan struct{} {
 
 // write writes what is waiting, a batch at a time. After a failure the batch
 // goes to the end of the list and the next one is smaller: where one message is
-// the cause, the others pass it.
+// the cause, the others pass it. What somebody has locked waits for the next call.
 func (b *burier) write(ctx context.Context) error {
+	var postponed []entry
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.waiting = append(b.waiting, postponed...)
+	}()
 	for failures := 0; ; {
 		batch := b.next()
 		if len(batch) == 0 {
@@ -129,7 +138,7 @@ func (b *burier) write(ctx context.Context) error {
 		}
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		began := time.Now()
-		moved, err := b.cfg.Store.Bury(call, outcomes)
+		moved, locked, err := b.cfg.Store.Bury(call, outcomes)
 		cancel()
 		b.tellBuried(batch, moved, time.Since(began), err)
 		if err != nil {
@@ -142,6 +151,11 @@ func (b *burier) write(ctx context.Context) error {
 		}
 		failures = 0
 		b.size = min(graveBatch, 2*b.size)
+		batch, left := part(batch, locked)
+		for _, en := range left {
+			en.outcome.Locked = true
+			postponed = append(postponed, en)
+		}
 		b.finish(batch, moved)
 	}
 }

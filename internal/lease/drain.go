@@ -2,7 +2,9 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/letterbox-go/letterbox/internal/store"
@@ -13,6 +15,7 @@ import (
 // written down. The pump has stopped; its state is ours now.
 func (e *Engine) drain(ctx context.Context, cancelWork context.CancelCauseFunc) error {
 	e.stopping.Store(true)
+	e.untold = e.pump.names() // of what was put off before
 	for _, l := range e.lanes {
 		close(l.work)
 		for h := range l.work {
@@ -92,7 +95,7 @@ func (e *Engine) waitWriting(ctx context.Context, idle <-chan struct{}, wait tim
 func (e *Engine) writeDue(ctx context.Context, backoff *time.Duration) <-chan time.Time {
 	now := time.Now()
 	at, any := e.ledger.due(now)
-	if len(e.pump.orphans) > 0 {
+	if len(e.pump.orphans)+len(e.untold) > 0 {
 		at, any = now, true
 	}
 	switch {
@@ -106,11 +109,14 @@ func (e *Engine) writeDue(ctx context.Context, backoff *time.Duration) <-chan ti
 		return time.After(*backoff)
 	}
 	*backoff = 0
+	if at, any := e.ledger.due(time.Now()); any { // somebody has a row locked
+		return time.After(time.Until(at))
+	}
 	return nil
 }
 
-// writeNow writes everything in the ledger, and hands back what lost answers
-// had claimed.
+// writeNow writes everything in the ledger, hands back what lost answers had
+// claimed, and tells the other workers of what has been put off.
 func (e *Engine) writeNow(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, lastWrites)
 	defer cancel()
@@ -119,11 +125,19 @@ func (e *Engine) writeNow(ctx context.Context) error {
 			return err
 		}
 	}
-	entries := e.pump.takeEntries()
-	if len(entries) == 0 {
-		return nil
+	if entries := e.pump.takeEntries(); len(entries) > 0 {
+		for _, en := range entries {
+			if en.outcome.Kind != store.Ack && !slices.Contains(e.untold, en.hand.lane.Name) {
+				e.untold = append(e.untold, en.hand.lane.Name)
+			}
+		}
+		if err := e.pump.send(call, entries, nil); err != nil {
+			return err
+		}
 	}
-	return e.pump.send(call, entries, nil)
+	e.tell(call, e.untold)
+	e.untold = nil
+	return nil
 }
 
 // finalWrites writes what is left, as often as it takes within the bound.
@@ -132,23 +146,27 @@ func (e *Engine) finalWrites(ctx context.Context) {
 	defer cancel()
 	defer e.burier.close(ctx)
 	for backoff := firstBackoff; ; backoff = min(time.Second, 2*backoff) {
-		err := e.writeNow(ctx)
+		err, wait := e.writeNow(ctx), backoff
 		if err == nil {
 			// All dead letters have reached the burier now.
 			e.lastGraves(ctx)
-			if _, any := e.ledger.due(time.Now()); !any {
+			at, any := e.ledger.due(time.Now())
+			if !any {
 				return
 			}
-			continue
+			err, wait, backoff = errLocked, time.Until(at), firstBackoff
 		}
 		select {
 		case <-ctx.Done():
 			e.log.Error("could not write the last outcomes; their leases run out by themselves", e.failed(err))
 			return
-		case <-time.After(backoff):
+		case <-time.After(wait):
 		}
 	}
 }
+
+// errLocked is why outcomes are left that no write has failed with.
+var errLocked = errors.New("other transactions have the rows locked")
 
 // lastGraves writes the dead letters that are left, in half of the time. Those
 // that it cannot write go back to their queue.

@@ -80,6 +80,7 @@ type Engine struct {
 	ledger *ledger
 	pump   *pump
 	burier *burier
+	untold []string // the drain's: queues whose other workers are to be told
 
 	wake      chan struct{} // Wake, SetListening
 	stopping  atomic.Bool
@@ -182,7 +183,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	for _, h := range e.held {
 		for range h.Concurrency {
-			e.slots.Go(func() { e.hold(ctx, work, h) })
+			e.slots.Go(func() {
+				e.hold(ctx, work, h)
+				e.tell(base, []string{h.Name})
+			})
 		}
 	}
 
@@ -197,6 +201,19 @@ func (e *Engine) Run(ctx context.Context) error {
 	stopKeeping()
 	keeper.Wait()
 	return err
+}
+
+// tell has other workers look what is due, and when: what this one has put off, it
+// alone knows of, and it leaves. It is tried once, as they look anyhow in a while.
+func (e *Engine) tell(ctx context.Context, queues []string) {
+	if len(queues) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, stopWait)
+	defer cancel()
+	if err := e.cfg.Store.Tell(ctx, queues); err != nil {
+		e.log.Debug("cannot tell other workers what is due", slog.Any("queues", queues), e.failed(err))
+	}
 }
 
 // failed turns an error of the store into a log line's value.

@@ -13,6 +13,8 @@ const (
 	linger = 2 * time.Millisecond
 	// enough outcomes are written at once, however young they are.
 	enough = 500
+	// lockedPause is how long an outcome waits whose row somebody has locked.
+	lockedPause = 100 * time.Millisecond
 )
 
 // entry is one decided message.
@@ -34,6 +36,8 @@ type ledger struct {
 	spare   [][]entry // memory of entries that have been written
 	oldest  time.Time
 	open    int // messages in hand without an outcome
+	locked  []entry
+	again   time.Time // when those are tried again
 }
 
 func newLedger() *ledger { return &ledger{signal: make(chan struct{}, 1)} }
@@ -70,9 +74,11 @@ func (l *ledger) due(now time.Time) (at time.Time, any bool) {
 	defer l.mu.Unlock()
 	switch {
 	case len(l.entries) == 0:
-		return time.Time{}, false
+		return l.again, len(l.locked) > 0
 	case l.open == 0 || len(l.entries) >= enough:
 		return now, true
+	case len(l.locked) > 0 && l.again.Before(l.oldest.Add(linger)):
+		return l.again, true
 	default:
 		return l.oldest.Add(linger), true
 	}
@@ -85,11 +91,14 @@ func (l *ledger) full() bool {
 	return len(l.entries) >= enough
 }
 
-// take empties the ledger.
-func (l *ledger) take() []entry {
+// take empties the ledger, but for what waits for somebody's locks.
+func (l *ledger) take(now time.Time) []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	es := l.entries
+	if !now.Before(l.again) {
+		es, l.locked = append(es, l.locked...), nil
+	}
 	l.entries = nil
 	if n := len(l.spare); n > 0 {
 		l.entries, l.spare = l.spare[n-1], l.spare[:n-1]
@@ -104,6 +113,20 @@ func (l *ledger) reuse(es []entry) {
 	defer l.mu.Unlock()
 	if len(l.spare) < maxTrips {
 		l.spare = append(l.spare, es[:0])
+	}
+}
+
+// postpone takes in entries whose rows somebody has locked. They come back in a
+// while, on the same footing as those that wait already.
+func (l *ledger) postpone(es []entry, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.locked) == 0 {
+		l.again = now.Add(lockedPause)
+	}
+	for _, en := range es {
+		en.outcome.Locked = true
+		l.locked = append(l.locked, en)
 	}
 }
 

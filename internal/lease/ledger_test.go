@@ -40,7 +40,7 @@ func TestLedger_IsDueWhenNothingElseRunsOrAfterLingering(t *testing.T) {
 		at, any = l.due(time.Now())
 		is.True(any)
 		is.True(!at.After(time.Now()))
-		is.Equal(len(l.take()), 2)
+		is.Equal(len(l.take(time.Now())), 2)
 		_, any = l.due(time.Now())
 		is.True(!any)
 	})
@@ -70,11 +70,11 @@ func TestLedger_WhatCouldNotBeWrittenComesFirstAndIsMarked(t *testing.T) {
 	l := newLedger()
 	l.opened(3)
 	l.add(entry{outcome: store.Outcome{Reason: "a"}}, entry{outcome: store.Outcome{Reason: "b"}})
-	tried := l.take()
+	tried := l.take(time.Now())
 	l.add(entry{outcome: store.Outcome{Reason: "c"}})
 	l.giveBack(tried)
 
-	got := l.take()
+	got := l.take(time.Now())
 	is.Equal(len(got), 3)
 	for i, want := range []struct {
 		reason string
@@ -83,4 +83,30 @@ func TestLedger_WhatCouldNotBeWrittenComesFirstAndIsMarked(t *testing.T) {
 		is.Equal(got[i].outcome.Reason, want.reason)
 		is.Equal(got[i].again, want.again)
 	}
+}
+
+func TestLedger_WhatIsLockedComesBackAfterAPause(t *testing.T) {
+	t.Parallel()
+	is := is.New(t)
+	l := newLedger()
+	now := time.Now()
+	l.postpone([]entry{{outcome: store.Outcome{Reason: "a"}}}, now)
+	l.postpone([]entry{{outcome: store.Outcome{Reason: "b"}}}, now.Add(lockedPause/2)) // keeps a waiting no longer
+
+	at, any := l.due(now)
+	is.True(any)
+	is.Equal(at, now.Add(lockedPause))
+	l.opened(1)
+	l.add(entry{outcome: store.Outcome{Reason: "c"}})
+	got := l.take(now)
+	is.Equal(len(got), 1)
+	is.Equal(got[0].outcome.Reason, "c") // which need not wait
+	got = l.take(at)
+	is.Equal(len(got), 2)
+	for _, en := range got {
+		is.True(en.outcome.Locked)
+		is.True(!en.again)
+	}
+	_, any = l.due(at)
+	is.True(!any)
 }

@@ -46,7 +46,8 @@ func (p *pump) tellTrip(t *trip, now time.Time) {
 	}
 	took, err := now.Sub(t.sent), p.cfg.Explain(t.err)
 	settled := map[*lane]int{}
-	for _, en := range t.entries {
+	entries, _ := part(t.entries, t.done.Locked) // which are sent again
+	for _, en := range entries {
 		settled[en.hand.lane]++
 	}
 	for l, n := range settled {

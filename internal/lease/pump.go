@@ -384,7 +384,7 @@ func (p *pump) land(t *trip) error {
 		return t.err
 	}
 	p.recovered()
-	p.written(t.entries, t.done.Settled, t.sent)
+	p.written(t.entries, t.done, t.sent)
 	p.ledger.reuse(t.entries)
 	for i, c := range t.claims {
 		p.deliver(c, t.done.Batches[i], t, now)
@@ -395,7 +395,7 @@ func (p *pump) land(t *trip) error {
 // takeEntries empties the ledger of what the pump writes. Messages that are
 // settled already are forgotten, and dead letters go to the burier.
 func (p *pump) takeEntries() []entry {
-	entries := p.ledger.take()
+	entries := p.ledger.take(time.Now())
 	var graves, done []entry
 	kept := entries[:0]
 	for _, en := range entries {
@@ -455,16 +455,22 @@ func (p *pump) claims(now time.Time) []store.Claim {
 	return claims
 }
 
-// written closes the entries that were sent, at the given time.
-func (p *pump) written(entries []entry, settled []int64, sent time.Time) {
+// written closes the entries that were sent, at the given time, but for those whose
+// rows are locked.
+func (p *pump) written(entries []entry, done store.Exchanged, sent time.Time) {
 	if len(entries) == 0 {
 		return
 	}
-	all := len(settled) == len(entries)
+	entries, locked := part(entries, done.Locked)
+	for _, en := range locked {
+		p.uncount(en.hand) // who locks many must not fill the lane
+	}
+	p.ledger.postpone(locked, time.Now())
+	all := len(done.Settled) == len(entries)
 	var ok map[int64]struct{}
 	if !all {
-		ok = make(map[int64]struct{}, len(settled))
-		for _, id := range settled {
+		ok = make(map[int64]struct{}, len(done.Settled))
+		for _, id := range done.Settled {
 			ok[id] = struct{}{}
 		}
 	}
@@ -481,6 +487,21 @@ func (p *pump) written(entries []entry, settled []int64, sent time.Time) {
 		}
 	}
 	p.forget(entries)
+}
+
+// part takes the entries with the given ids out.
+func part(entries []entry, ids []int64) (rest, out []entry) {
+	if len(ids) == 0 {
+		return entries, nil
+	}
+	for _, en := range entries {
+		if slices.Contains(ids, en.outcome.ID) {
+			out = append(out, en)
+		} else {
+			rest = append(rest, en)
+		}
+	}
+	return rest, out
 }
 
 // deliver hands the rows of a claim to the slots. The channel has room for all

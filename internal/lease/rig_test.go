@@ -146,15 +146,15 @@ func (f *faulty) check(outcomes []store.Outcome, claims []store.Claim) {
 	}
 }
 
-func (f *faulty) Bury(ctx context.Context, outcomes []store.Outcome) (moved []int64, err error) {
+func (f *faulty) Bury(ctx context.Context, outcomes []store.Outcome) (moved, locked []int64, err error) {
 	err = f.do(ctx, call{op: bury, outcomes: outcomes}, func() (err error) {
-		moved, err = f.Store.Bury(ctx, outcomes)
+		moved, locked, err = f.Store.Bury(ctx, outcomes)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return moved, nil
+	return moved, locked, nil
 }
 
 func (f *faulty) Extend(ctx context.Context, leases []store.Lease) (held []int64, err error) {

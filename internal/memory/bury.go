@@ -31,27 +31,28 @@ const maxReason = 64
 // then nothing happened. A reason is cut to what its column holds, and text
 // that PostgreSQL would not take is replaced, so that neither keeps a row
 // from its grave.
-func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
+func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) (moved, locked []int64, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("bury: %w", err)
+		return nil, nil, fmt.Errorf("bury: %w", err)
 	}
 	for _, o := range outcomes {
 		if o.Kind != store.Bury {
-			return nil, fmt.Errorf("bury: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
+			return nil, nil, fmt.Errorf("bury: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
 		}
 	}
-	if err := s.settleable(ctx, outcomes); err != nil {
-		return nil, fmt.Errorf("bury: %w", err)
-	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.deadErr != nil {
-		return nil, fmt.Errorf("bury: %w", s.deadErr)
+		return nil, nil, fmt.Errorf("bury: %w", s.deadErr)
 	}
 	now := s.clock.now()
-	var moved []int64
 	for _, o := range outcomes {
 		r := s.rows[o.ID]
 		if r == nil || !r.heldBy(o.Lease) {
+			continue
+		}
+		if s.locks[o.ID] != nil {
+			locked = append(locked, o.ID)
 			continue
 		}
 		s.remove(s.queue(r.Queue), r)
@@ -59,7 +60,7 @@ func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, er
 		s.dead = append(s.dead, letterOf(s.lastDead, r, o, now))
 		moved = append(moved, o.ID)
 	}
-	return moved, nil
+	return moved, locked, nil
 }
 
 // letterOf is what a row becomes.

@@ -94,6 +94,33 @@ func (h harness) Lock(ctx context.Context, ids ...int64) (func() error, error) {
 	return tx.Rollback, tx.In(h.outbox).Lock(ctx, ids...)
 }
 
+func (h harness) Hold(ctx context.Context, c store.Claim) (storetest.Hold, store.Batch, error) {
+	tx := h.outbox.Begin(errEnded)
+	batch, err := tx.In(h.outbox).Hold(ctx, c)
+	return hold{h.outbox, tx}, batch, err
+}
+
+type hold struct {
+	outbox *memory.Store
+	tx     *memory.Tx
+}
+
+func (h hold) Pass(context.Context) (time.Time, error) {
+	h.outbox.Advance(time.Second)
+	return h.outbox.Now(), nil
+}
+
+func (h hold) Settle(ctx context.Context, outcomes ...store.Outcome) error {
+	_, err := h.tx.In(h.outbox).Settle(ctx, outcomes)
+	return err
+}
+
+func (h hold) Bury(ctx context.Context, outcomes ...store.Outcome) error {
+	return h.tx.In(h.outbox).Bury(ctx, outcomes)
+}
+
+func (h hold) Commit(context.Context) error { return h.tx.Commit() }
+
 func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added bool, err error) {
 	tx := h.outbox.Begin(errEnded)
 	w, err := tx.In(h.outbox).ScheduleTimer(ctx, &d)

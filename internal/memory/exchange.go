@@ -30,9 +30,7 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 			return store.Exchanged{}, fmt.Errorf("exchange: row %d, kind %d: %w", o.ID, o.Kind, ErrKind)
 		}
 	}
-	if err := s.settleable(ctx, outcomes); err != nil {
-		return store.Exchanged{}, fmt.Errorf("exchange: %w", err)
-	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	// One instant for all of it, as now() is in a transaction: what is
 	// released without delay is due for the claims.
@@ -40,7 +38,12 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 
 	var ex store.Exchanged
 	for _, o := range outcomes {
-		if s.settle(o, now) {
+		switch r := s.rows[o.ID]; {
+		case r == nil || !r.heldBy(o.Lease):
+		case s.locks[o.ID] != nil:
+			ex.Locked = append(ex.Locked, o.ID)
+		default:
+			s.settle(r, o, now)
 			ex.Settled = append(ex.Settled, o.ID)
 		}
 	}
@@ -50,22 +53,17 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 	return ex, nil
 }
 
-// settle writes one outcome, and says whether its lease was still good.
-func (s *Store) settle(o store.Outcome, now time.Time) bool {
-	r := s.rows[o.ID]
-	if r == nil || !r.heldBy(o.Lease) {
-		return false
-	}
+// settle writes one outcome of a row.
+func (s *Store) settle(r *row, o store.Outcome, now time.Time) {
 	s.remove(s.queue(r.Queue), r)
-	if next := r.settled(o, now); next != nil {
+	if next := r.settled(o, now, false); next != nil {
 		s.put(next)
 	}
-	return true
 }
 
 // settled is the row after an outcome, nil where it ends. A row that a transaction
-// holds without a lease has not had its delivery counted.
-func (r *row) settled(o store.Outcome, now time.Time) *row {
+// holds has not had its delivery counted, even where it has an expired lease.
+func (r *row) settled(o store.Outcome, now time.Time, held bool) *row {
 	if o.Kind == store.Ack {
 		return nil
 	}
@@ -80,7 +78,7 @@ func (r *row) settled(o store.Outcome, now time.Time) *row {
 	} else {
 		next.Deliveries--
 	}
-	if !r.held() {
+	if held {
 		next.Deliveries++
 	}
 	next.Token, next.ClaimedAt = uuid.Nil, time.Time{}

@@ -26,7 +26,7 @@ func (s *Store) Extend(ctx context.Context, leases []store.Lease) ([]int64, erro
 		if r == nil || !r.heldBy(l) {
 			continue
 		}
-		if s.locks[l.ID] == nil { // who has it locked is about to settle it
+		if s.locks[l.ID] == nil { // else it is left as it is
 			q := s.queue(r.Queue)
 			s.unindex(q, r)
 			r.ClaimedAt = now
@@ -40,30 +40,25 @@ func (s *Store) Extend(ctx context.Context, leases []store.Lease) ([]int64, erro
 // Return implements [store.Returner]. It fails only where ctx has ended. It
 // walks the leases of the queues: few beside the rows, and it is rare.
 func (s *Store) Return(ctx context.Context, queues []string, tokens []uuid.UUID) error {
-	err := s.whenFree(ctx, func() (wait bool, err error) {
-		var found []*row
-		for _, name := range queues {
-			if q := s.queues[name]; q != nil {
-				for k := range q.leased.from(math.MinInt64) {
-					if r := s.rows[k.id]; slices.Contains(tokens, r.Token) {
-						found = append(found, r)
-						wait = wait || s.locks[r.ID] != nil
-					}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("return: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []*row
+	for _, name := range queues {
+		if q := s.queues[name]; q != nil {
+			for k := range q.leased.from(math.MinInt64) {
+				if r := s.rows[k.id]; slices.Contains(tokens, r.Token) && s.locks[r.ID] == nil {
+					found = append(found, r)
 				}
 			}
 		}
-		if wait {
-			return true, nil
-		}
-		now := s.clock.now()
-		for _, r := range found {
-			r.Deliveries--
-			s.unlease(s.queue(r.Queue), r, now)
-		}
-		return false, nil
-	})
-	if err != nil {
-		return fmt.Errorf("return: %w", err)
+	}
+	now := s.clock.now()
+	for _, r := range found {
+		r.Deliveries--
+		s.unlease(s.queue(r.Queue), r, now)
 	}
 	return nil
 }

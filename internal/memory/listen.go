@@ -1,6 +1,10 @@
 package memory
 
-import "slices"
+import (
+	"context"
+	"fmt"
+	"slices"
+)
 
 // listeners are the functions to call when a queue has news.
 type listeners struct {
@@ -15,9 +19,9 @@ type listener struct {
 
 // Listen has fn called with the name of each queue in which there is news:
 // once per queue after each [Store.Publish] to it, whenever the message is
-// due, and after each [Store.Advance] that made rows of it due. It is a hint,
-// as a notification is: rows that are retried, released or returned, and
-// leases that expire, come without one.
+// due, after each [Store.Advance] that made rows of it due, and after each
+// [Store.Tell]. It is a hint, as a notification is: rows that are retried, released
+// or returned, and leases that expire, come without one.
 //
 // The call is made on the goroutine that brought the news, after its change
 // took effect and with no lock held, so fn may call the store; it must not
@@ -34,6 +38,15 @@ func (s *Store) Listen(fn func(queue string)) (stop func()) {
 		defer s.mu.Unlock()
 		s.listeners.fns = slices.DeleteFunc(s.listeners.fns, func(l listener) bool { return l.id == id })
 	}
+}
+
+// Tell implements [store.Teller]. It fails only where ctx has ended.
+func (s *Store) Tell(ctx context.Context, queues []string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("tell: %w", err)
+	}
+	s.wake(queues)
+	return nil
 }
 
 // wake tells every listener of every queue. The lock must not be held.

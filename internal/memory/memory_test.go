@@ -245,7 +245,7 @@ func TestStore_RefusesKindsThatDoNotBelong(t *testing.T) {
 		_, err = s.Exchange(t.Context(), []store.Outcome{{Lease: good, Kind: store.Ack}, {Lease: bad, Kind: kind}}, nil)
 		is.True(errors.Is(err, memory.ErrKind))
 	}
-	_, err = s.Bury(t.Context(), []store.Outcome{{Lease: good, Kind: store.Bury}, {Lease: bad, Kind: store.Ack}})
+	_, _, err = s.Bury(t.Context(), []store.Outcome{{Lease: good, Kind: store.Bury}, {Lease: bad, Kind: store.Ack}})
 	is.True(errors.Is(err, memory.ErrKind))
 
 	is.Equal(len(s.Rows()), 2) // nothing was written
@@ -266,7 +266,7 @@ func TestSnapshots_AreCopies(t *testing.T) {
 
 	ex, err := s.Exchange(t.Context(), nil, []store.Claim{{Queue: "q", Limit: 1, Token: uuid.New()}})
 	is.NoErr(err)
-	_, err = s.Bury(t.Context(), []store.Outcome{{Lease: ex.Batches[0].Messages[0].Lease, Kind: store.Bury, Error: "e"}})
+	_, _, err = s.Bury(t.Context(), []store.Outcome{{Lease: ex.Batches[0].Messages[0].Lease, Kind: store.Bury, Error: "e"}})
 	is.NoErr(err)
 	d := s.DeadLetters()[0]
 	clear(d.Payload)

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/letterbox-go/letterbox/internal/store"
 )
 
 // Tx is a transaction: what is done through its views takes effect at the commit,
@@ -155,22 +153,11 @@ func (d *database) whenFree(ctx context.Context, f func() (wait bool, err error)
 	}
 }
 
-// settleable locks the store once no row of the outcomes is locked by a
-// transaction, whose end decides about it.
-func (s *Store) settleable(ctx context.Context, outcomes []store.Outcome) error {
-	for {
-		s.mu.Lock()
-		if !slices.ContainsFunc(outcomes, func(o store.Outcome) bool { return s.locks[o.ID] != nil }) {
-			return nil
-		}
-		ended := s.ended
-		s.mu.Unlock()
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// Unlocked waits until no transaction has one of the rows locked.
+func (s *Store) Unlocked(ctx context.Context, ids ...int64) error {
+	return s.whenFree(ctx, func() (wait bool, err error) {
+		return slices.ContainsFunc(ids, func(id int64) bool { return s.locks[id] != nil }), nil
+	})
 }
 
 // KeepWork remembers what has been done so far, for [Tx.UndoWork].

@@ -118,7 +118,7 @@ func TestTx_WaitsWherePostgreSQLDoes(t *testing.T) {
 		is.True(w.Found != nil) // the one of the first
 		is.NoErr(second.Rollback())
 
-		// An acknowledgement waits for who has the row locked: here, who takes the timer's id from it.
+		// An acknowledgement passes over what somebody has locked: here, who takes the timer's id from it.
 		s.Advance(time.Hour)
 		claimed, err := s.Exchange(t.Context(), nil, []store.Claim{{Queue: "q", Limit: 1, Token: uuid.New()}})
 		is.NoErr(err)
@@ -126,16 +126,18 @@ func TestTx_WaitsWherePostgreSQLDoes(t *testing.T) {
 		w, err = third.In(s).RescheduleTimer(t.Context(), &timer, store.TimerRules{})
 		is.NoErr(err)
 		is.True(w.Parted)
-		var acked store.Exchanged
-		go func() {
-			var err error
-			acked, err = s.Exchange(t.Context(), []store.Outcome{{Lease: claimed.Batches[0].Messages[0].Lease, Kind: store.Ack}}, nil)
-			done <- err
-		}()
+		running := claimed.Batches[0].Messages[0].Lease
+		ack := []store.Outcome{{Lease: running, Kind: store.Ack}}
+		acked, err := s.Exchange(t.Context(), ack, nil)
+		is.NoErr(err)
+		is.Equal(acked.Locked, []int64{running.ID})
+		go func() { done <- s.Unlocked(t.Context(), running.ID) }()
 		synctest.Wait()
 		is.NoErr(third.Commit())
 		is.NoErr(<-done)
-		is.Equal(len(acked.Settled), 1)
+		acked, err = s.Exchange(t.Context(), ack, nil)
+		is.NoErr(err)
+		is.Equal(acked.Settled, []int64{running.ID})
 		is.Equal(len(s.Rows()), 1) // the new timer
 		is.Equal(s.Rows()[0].ID, w.ID)
 	})

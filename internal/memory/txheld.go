@@ -102,12 +102,13 @@ func (v *View) HoldAgain(ctx context.Context, c *store.Claimed) (ours bool, err 
 // is buried.
 func (v *View) Settle(ctx context.Context, outcomes []store.Outcome) (ids []int64, err error) {
 	err = v.do(ctx, func() bool {
+		now := v.s.clock.now() // the transaction began before the handler
 		for _, o := range outcomes {
 			r := v.row(o.ID)
 			if r == nil || r.Token != o.Token || o.Kind == store.Bury || o.Kind == 0 {
 				continue
 			}
-			v.write(o.ID, r.settled(o, v.tx.now))
+			v.write(o.ID, r.settled(o, now, true))
 			ids = append(ids, o.ID)
 		}
 		return false

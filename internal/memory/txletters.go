@@ -261,12 +261,10 @@ func withContentType(headers []byte, contentType string) []byte {
 	return changed
 }
 
-// bury moves a row that the transaction has locked to the dead letters.
+// bury moves a row that the transaction holds to the dead letters.
 func (v *View) bury(r *row, o store.Outcome) {
 	buried := *r
-	if !r.held() { // its delivery was not counted
-		buried.Deliveries++
-	}
+	buried.Deliveries++ // which was not counted
 	v.write(r.ID, nil)
 	v.s.lastDead++
 	v.letters[v.s.lastDead] = letterOf(v.s.lastDead, &buried, o, v.tx.now)

@@ -153,6 +153,37 @@ func (h harness) Lock(ctx context.Context, ids ...int64) (func() error, error) {
 	return func() error { return tx.Rollback(ctx) }, nil
 }
 
+func (h harness) Hold(ctx context.Context, c store.Claim) (storetest.Hold, store.Batch, error) {
+	tx, err := h.pool.BeginTx(ctx, postgres.HeldTx(0))
+	if err != nil {
+		return nil, store.Batch{}, err
+	}
+	batch, err := h.table.Hold(ctx, tx, c)
+	return hold{h.table, tx}, batch, err
+}
+
+type hold struct {
+	table *postgres.Table
+	tx    pgx.Tx
+}
+
+// Pass need not wait: the transaction began before its last statement.
+func (h hold) Pass(ctx context.Context) (now time.Time, err error) {
+	err = h.tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, err
+}
+
+func (h hold) Settle(ctx context.Context, outcomes ...store.Outcome) error {
+	_, err := h.table.SettleIn(ctx, h.tx, outcomes)
+	return err
+}
+
+func (h hold) Bury(ctx context.Context, outcomes ...store.Outcome) error {
+	return h.table.BuryIn(ctx, h.tx, outcomes)
+}
+
+func (h hold) Commit(ctx context.Context) error { return h.tx.Commit(ctx) }
+
 func (h harness) Schedule(ctx context.Context, d store.Draft) (id int64, added bool, err error) {
 	err = pgx.BeginFunc(ctx, h.pool, func(tx pgx.Tx) error {
 		w, err := h.table.ScheduleTimer(ctx, tx, &d)

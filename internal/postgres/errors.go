@@ -8,6 +8,7 @@ const (
 	undefinedSchema = "3F000"
 	notPermitted    = "42501"
 	readOnly        = "25006"
+	lockWaited      = "55P03"
 )
 
 // state is the SQLSTATE of an error: both pgx and lib/pq have the method.
@@ -41,6 +42,9 @@ type noWrites struct{}
 
 func (noWrites) Error() string    { return "the server takes no writes (SQLSTATE " + readOnly + ")" }
 func (noWrites) SQLState() string { return readOnly }
+
+// isLockTimeout reports whether a statement has waited for a lock as long as it may.
+func isLockTimeout(err error) bool { return state(err) == lockWaited }
 
 // IsRefusal reports whether the server itself refused a statement because of
 // what it says, as opposed to a lost connection, a shutdown (class 57), a lack of

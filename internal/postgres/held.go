@@ -162,7 +162,7 @@ func (t *Table) SettleIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcom
 	b := &pgx.Batch{}
 	b.Queue(keepWorkSQL)
 	b.Queue(pinSQL)
-	settles := t.queueSettles(b, outcomes)
+	settles := t.queueSettles(b, outcomes, true)
 	res := tx.SendBatch(ctx, b)
 	ids, err := func() ([]int64, error) {
 		for range 2 { // keep, pin
@@ -186,7 +186,7 @@ func (t *Table) BuryIn(ctx context.Context, tx pgx.Tx, outcomes []store.Outcome)
 	if len(outcomes) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, t.sql.bury, buryArgs(outcomes)...)
+	rows, err := tx.Query(ctx, t.sql.bury, buryArgs(outcomes, true)...)
 	if err != nil {
 		return err
 	}

@@ -99,9 +99,10 @@ func TestPlans_UseTheIndexes(t *testing.T) {
 				{"ack of many claims", table.sql.ackEach, []any{ids, tokens}, []string{"outbox_pkey"}},
 				{"clock", table.sql.clock, []any{"q", "-infinity"}, []string{"outbox_pending_idx"}},
 				{"ack one", table.sql.ackOne, []any{1, uuid.NewString()}, []string{"outbox_pkey"}},
-				{"reschedule", table.sql.reschedule, []any{ids, tokens, []bool{true, false, true}, []float64{0, 0, 0}, []float64{0, 0, 0}}, []string{"outbox_pkey"}},
-				{"bury", table.sql.bury, []any{ids, tokens, []string{"a", "b", "c"}, []string{"", "", ""}}, []string{"outbox_pkey"}},
+				{"reschedule", table.sql.reschedule, []any{ids, tokens, []bool{true, false, true}, []float64{0, 0, 0}, []float64{0, 0, 0}, false}, []string{"outbox_pkey"}},
+				{"bury", table.sql.bury, []any{ids, tokens, []string{"a", "b", "c"}, []string{"", "", ""}, false}, []string{"outbox_pkey"}},
 				{"extend", table.sql.extend, []any{ids, tokens}, []string{"outbox_pkey"}},
+				{"locked", table.sql.locked, []any{ids, tokens}, []string{"outbox_pkey"}},
 				{"give back", table.sql.giveBack, []any{[]string{"q"}, tokens}, []string{"outbox_lease_idx"}},
 				{"look", table.sql.look, []any{[]string{"q", "r"}, []float64{60, 60}}, []string{"outbox_pending_idx", "outbox_lease_idx"}},
 			}

@@ -13,9 +13,10 @@ import (
 )
 
 // ackSQL deletes rows that share a token: those of one claim. Each is found by its
-// primary key, in the order of the index. Rows that a transaction holds without a
-// lease have no token, and none is given: hence IS NOT DISTINCT FROM, here and
-// below; and with = the planner may prefer to walk all leases.
+// primary key, in the order of the index. Rows that a transaction holds have no
+// token, and none is given, unless it took them over from an expired lease: hence IS
+// NOT DISTINCT FROM, here and below; and with = the planner may prefer to walk all
+// leases.
 const ackSQL = `
 DELETE FROM {outbox}
 WHERE id = ANY($1::bigint[]) AND acquired_token IS NOT DISTINCT FROM $2::uuid
@@ -34,22 +35,26 @@ const fewTokens = 4
 
 // rescheduleSQL serves Retry (failed) and Release (not failed). Rows that are
 // due again at once, because a worker hands them back, are told to the others.
+// Times count from now(), so that the claims of the same exchange see what is due
+// at once; those of held rows ($6) from the statement, for their transaction began
+// before the handler.
 const rescheduleSQL = `
 WITH moved AS (
   UPDATE {outbox} AS o
   SET acquired_token = NULL, acquired_at = NULL,
-      next_attempt_at  = now() + make_interval(secs => mine.delay),
+      next_attempt_at  = moment.at + make_interval(secs => mine.delay),
       attempts_count   = o.attempts_count + CASE WHEN mine.failed THEN 1 ELSE 0 END,
       deliveries_count = o.deliveries_count - CASE WHEN mine.failed THEN 0 ELSE 1 END
-                                            + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END, -- held: not yet counted
+                                            + CASE WHEN $6 THEN 1 ELSE 0 END, -- held: not yet counted
       first_attempt_at = CASE WHEN mine.failed
-                              THEN COALESCE(o.first_attempt_at, now() - make_interval(secs => mine.ran))
+                              THEN COALESCE(o.first_attempt_at, moment.at - make_interval(secs => mine.ran))
                               ELSE o.first_attempt_at END,
       last_attempt_at  = CASE WHEN mine.failed
-                              THEN now() - make_interval(secs => mine.ran)
+                              THEN moment.at - make_interval(secs => mine.ran)
                               ELSE o.last_attempt_at END
   FROM unnest($1::bigint[], $2::uuid[], $3::bool[], $4::float8[], $5::float8[])
-       AS mine(id, token, failed, delay, ran)
+       AS mine(id, token, failed, delay, ran),
+       (SELECT CASE WHEN $6 THEN statement_timestamp() ELSE now() END AS at) AS moment
   WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
   RETURNING o.id, o.queue, NOT mine.failed AND mine.delay = 0 AS handed_back
 ), told AS (
@@ -58,14 +63,15 @@ WITH moved AS (
 )
 SELECT id, (SELECT n FROM told) FROM moved`
 
-// burySQL moves rows in one statement: either both tables change or neither.
+// burySQL moves rows in one statement: either both tables change or neither. The
+// delivery of held rows ($5) is not yet counted.
 const burySQL = `
 WITH gone AS (
   DELETE FROM {outbox} AS o
   USING unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[]) AS mine(id, token, reason, error)
   WHERE o.id = mine.id AND o.acquired_token IS NOT DISTINCT FROM mine.token
   RETURNING o.id, o.queue, o.payload, o.headers,
-            o.deliveries_count + CASE WHEN mine.token IS NULL THEN 1 ELSE 0 END AS deliveries_count, o.created_at, o.timer_id,
+            o.deliveries_count + CASE WHEN $5 THEN 1 ELSE 0 END AS deliveries_count, o.created_at, o.timer_id,
             mine.reason, mine.error
 )
 INSERT INTO {dlq} (original_id, queue, payload, headers, deliveries_count, created_at, timer_id,
@@ -74,7 +80,8 @@ SELECT id, queue, payload, headers, deliveries_count, created_at, timer_id, reas
 FROM gone
 RETURNING original_id`
 
-// extendSQL never waits: a row that is locked is being settled. All parts see
+// extendSQL never waits: a row that is locked is being settled, or is a timer that a
+// transaction moves. All parts see
 // one snapshot, so the answer lists locked rows too, and a row that is missing
 // from it has lost its lease.
 const extendSQL = `
@@ -92,6 +99,20 @@ WITH held AS MATERIALIZED (
 )
 SELECT id FROM held`
 
+// lockedSQL finds the rows that others have locked: those that are there, but cannot
+// be had at once.
+const lockedSQL = `
+WITH free AS MATERIALIZED (
+  SELECT o.id FROM {outbox} AS o
+  JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+    ON o.id = mine.id AND o.acquired_token = mine.token
+  FOR UPDATE OF o SKIP LOCKED
+)
+SELECT o.id FROM {outbox} AS o
+JOIN unnest($1::bigint[], $2::uuid[]) AS mine(id, token)
+  ON o.id = mine.id AND o.acquired_token = mine.token
+WHERE o.id NOT IN (SELECT id FROM free)`
+
 // giveBackSQL has no index on the token to use; <t>_lease_idx bounds it to the
 // rows of these queues that anybody holds.
 const giveBackSQL = `
@@ -99,7 +120,10 @@ WITH moved AS (
   UPDATE {outbox}
   SET acquired_token = NULL, acquired_at = NULL, next_attempt_at = now(),
       deliveries_count = deliveries_count - 1
-  WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
+  WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM {outbox}
+    WHERE queue = ANY($1::text[]) AND acquired_token IS NOT NULL AND acquired_token = ANY($2::uuid[])
+    FOR UPDATE SKIP LOCKED))
   RETURNING queue
 )
 SELECT count({tell:queue}) FROM (SELECT DISTINCT queue FROM moved) AS q`
@@ -122,8 +146,8 @@ func (l *leases) add(lease store.Lease) {
 }
 
 // queueSettles adds the statements of the outcomes to the batch and returns how
-// many those are.
-func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
+// many those are. The rows are leased, or held by the batch's own transaction.
+func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome, held bool) int {
 	var (
 		acks, moves leases
 		failed      []bool
@@ -143,7 +167,7 @@ func (t *Table) queueSettles(b *pgx.Batch, outcomes []store.Outcome) int {
 	}
 	n := t.queueAcks(b, acks)
 	if len(moves.ids) > 0 {
-		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran)
+		b.Queue(t.sql.reschedule, moves.ids, moves.tokens, failed, delay, ran, held)
 		n++
 	}
 	return n
@@ -165,14 +189,17 @@ func (t *Table) queueAcks(b *pgx.Batch, acks leases) int {
 }
 
 // Bury implements store.Burier.
-func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
-	if len(outcomes) == 0 {
-		return nil, nil
-	}
-	return s.ids(ctx, s.table.sql.bury, buryArgs(outcomes)...)
+func (s *Store) Bury(ctx context.Context, outcomes []store.Outcome) (moved, locked []int64, err error) {
+	locked, err = s.settleAround(ctx, outcomes, func(free []store.Outcome, pin string) (err error) {
+		if len(free) > 0 {
+			moved, err = s.ids(ctx, pin, s.table.sql.bury, buryArgs(free, false)...)
+		}
+		return err
+	})
+	return moved, locked, err
 }
 
-func buryArgs(outcomes []store.Outcome) []any {
+func buryArgs(outcomes []store.Outcome, held bool) []any {
 	var (
 		l             leases
 		reasons, text []string
@@ -182,7 +209,7 @@ func buryArgs(outcomes []store.Outcome) []any {
 		reasons = append(reasons, storable(o.Reason, maxReason))
 		text = append(text, storable(o.Error, 0))
 	}
-	return []any{l.ids, l.tokens, reasons, text}
+	return []any{l.ids, l.tokens, reasons, text, held}
 }
 
 // maxReason is the width of failure_reason, in characters.
@@ -213,5 +240,48 @@ func (s *Store) Extend(ctx context.Context, in []store.Lease) ([]int64, error) {
 	for _, lease := range in {
 		l.add(lease)
 	}
-	return s.ids(ctx, s.table.sql.extend, l.ids, l.tokens)
+	return s.ids(ctx, pinSQL, s.table.sql.extend, l.ids, l.tokens)
+}
+
+// settleAround has outcomes settled by write, but for those whose rows others have
+// locked for longer than rowWait, which it returns. A write that waits for such a
+// row is undone, and made again without it. pin goes before its statements.
+func (s *Store) settleAround(ctx context.Context, outcomes []store.Outcome, write func(free []store.Outcome, pin string) error) (locked []int64, err error) {
+	var known []store.Outcome
+	for i := range outcomes {
+		if outcomes[i].Locked {
+			known = append(known, outcomes[i])
+		}
+	}
+	if locked, err = s.locked(ctx, known); err != nil {
+		return nil, err
+	}
+	for pin := pinSettleSQL; ; {
+		free := outcomes
+		if len(locked) > 0 {
+			free = slices.DeleteFunc(slices.Clone(outcomes), func(o store.Outcome) bool { return slices.Contains(locked, o.ID) })
+		}
+		if err := write(free, pin); !isLockTimeout(err) || pin != pinSettleSQL {
+			return locked, err
+		}
+		more, err := s.locked(ctx, free)
+		if err != nil {
+			return nil, err
+		}
+		if locked = append(locked, more...); len(more) == 0 {
+			pin = pinSQL // it is not a row that is locked, but the table
+		}
+	}
+}
+
+// locked lists those of the rows that others have locked.
+func (s *Store) locked(ctx context.Context, outcomes []store.Outcome) ([]int64, error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	var l leases
+	for _, o := range outcomes {
+		l.add(o.Lease)
+	}
+	return s.ids(ctx, pinSQL, s.table.sql.locked, l.ids, l.tokens)
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -41,16 +42,40 @@ const pinSQL = `SELECT set_config('enable_seqscan', 'off', true), set_config('en
 // as it was, and the worker that has the message finds its lease gone.
 const pinClaimSQL = pinSQL + `, set_config('synchronous_commit', 'off', true)`
 
+// rowWait is how long settling waits for a row that somebody has locked: longer than
+// an extension or the end of a short transaction takes, and no longer, for all that
+// the exchange carries waits with it.
+const rowWait = 25 * time.Millisecond
+
+// pinSettleSQL is pinSQL for what settles rows.
+var pinSettleSQL = pinSQL + fmt.Sprintf(`, set_config('lock_timeout', '%dms', true)`, rowWait.Milliseconds())
+
 // Exchange implements store.Exchanger. The statements go out in one pipeline
 // behind which there is one Sync, so PostgreSQL runs them as one transaction.
-func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim) (store.Exchanged, error) {
+func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim) (done store.Exchanged, err error) {
+	locked, err := s.settleAround(ctx, outcomes, func(free []store.Outcome, pin string) (err error) {
+		done, err = s.exchange(ctx, free, claims, pin)
+		return err
+	})
+	if err != nil {
+		if IsRefusal(err) {
+			err = refused{err}
+		}
+		return store.Exchanged{}, fmt.Errorf("settle %d and claim from %d queues in %s: %w", len(outcomes), len(claims), s.table, err)
+	}
+	done.Locked = locked
+	return done, nil
+}
+
+// exchange is one try, with the pin for what settles.
+func (s *Store) exchange(ctx context.Context, outcomes []store.Outcome, claims []store.Claim, pin string) (store.Exchanged, error) {
 	b := &pgx.Batch{}
 	if len(outcomes) > 0 {
-		b.Queue(pinSQL)
+		b.Queue(pin)
 	} else {
 		b.Queue(pinClaimSQL)
 	}
-	settles := s.table.queueSettles(b, outcomes)
+	settles := s.table.queueSettles(b, outcomes, false)
 	for _, c := range claims {
 		s.table.queueClaim(b, c)
 	}
@@ -62,14 +87,8 @@ func (s *Store) Exchange(ctx context.Context, outcomes []store.Outcome, claims [
 	if closed := res.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		s.failed(err)
-		if IsRefusal(err) {
-			err = refused{err}
-		}
-		return store.Exchanged{}, fmt.Errorf("settle %d and claim from %d queues in %s: %w", len(outcomes), len(claims), s.table, err)
-	}
-	return done, nil
+	s.failed(err)
+	return done, err
 }
 
 // refused is an error of the server's that is also [store.ErrRefused], in its own
@@ -118,7 +137,7 @@ func (s *Store) Return(ctx context.Context, queues []string, tokens []uuid.UUID)
 	for i, t := range tokens {
 		list[i] = pgUUID(t)
 	}
-	_, err := s.ids(ctx, s.table.sql.giveBack, queues, list)
+	_, err := s.ids(ctx, pinSQL, s.table.sql.giveBack, queues, list)
 	return err
 }
 
@@ -156,7 +175,7 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 		}
 	}
 	out := make([]store.Outlook, 0, len(queues))
-	err := s.query(ctx, s.table.sql.look, []any{names, expired}, func(rows pgx.Rows) error {
+	err := s.query(ctx, pinSQL, s.table.sql.look, []any{names, expired}, func(rows pgx.Rows) error {
 		for rows.Next() {
 			o := store.Outlook{Queue: queues[len(out)].Queue}
 			var (
@@ -182,9 +201,9 @@ func (s *Store) Look(ctx context.Context, queues []store.Watch) ([]store.Outlook
 	return out, nil
 }
 
-// ids runs a pinned statement whose first column is an id.
-func (s *Store) ids(ctx context.Context, sql string, args ...any) (ids []int64, err error) {
-	err = s.query(ctx, sql, args, func(rows pgx.Rows) error {
+// ids runs a statement behind a pin whose first column is an id.
+func (s *Store) ids(ctx context.Context, pin, sql string, args ...any) (ids []int64, err error) {
+	err = s.query(ctx, pin, sql, args, func(rows pgx.Rows) error {
 		ids, err = appendFirst(nil, rows)
 		return err
 	})
@@ -194,10 +213,10 @@ func (s *Store) ids(ctx context.Context, sql string, args ...any) (ids []int64, 
 	return ids, nil
 }
 
-// query runs one statement behind the pin, in one round trip.
-func (s *Store) query(ctx context.Context, sql string, args []any, read func(pgx.Rows) error) error {
+// query runs one statement behind a pin, in one round trip.
+func (s *Store) query(ctx context.Context, pin, sql string, args []any, read func(pgx.Rows) error) error {
 	b := &pgx.Batch{}
-	b.Queue(pinSQL)
+	b.Queue(pin)
 	b.Queue(sql, args...)
 	res := s.db.SendBatch(ctx, b)
 	err := func() error {

@@ -139,10 +139,10 @@ type statements struct {
 	publishOne, publishMany, reserve             string
 	claim, claimExpired, clock                   string
 	ack, ackEach, reschedule                     string
-	bury, extend, giveBack                       string
+	bury, extend, locked, giveBack               string
 	leased, ackOne, hold, holdExpired, holdAgain string
 	pause, resume, paused                        string
-	look, ping                                   string
+	look, ping, tell                             string
 	letters                                      letterStatements
 	timers                                       timerStatements
 	stats                                        statStatements
@@ -177,6 +177,7 @@ func (t *Table) statements() statements {
 		reschedule:   fill(rescheduleSQL),
 		bury:         fill(burySQL),
 		extend:       fill(extendSQL),
+		locked:       fill(lockedSQL),
 		giveBack:     fill(giveBackSQL),
 		look:         fill(lookSQL),
 		pause:        fill(pauseSQL),
@@ -184,6 +185,7 @@ func (t *Table) statements() statements {
 		paused:       fill(pausedSQL),
 		ping:         fill(pingSQL),
 		leased:       fill(leasedSQL),
+		tell:         fill(tellSQL),
 		ackOne:       fill(ackOneSQL),
 		hold:         fill(holdSQL),
 		holdExpired:  fill(holdExpiredSQL),

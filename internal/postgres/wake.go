@@ -68,6 +68,14 @@ func (t *Table) telling(queue string) string {
 	return strings.NewReplacer("{q}", queue, "{channel}", literal(t.channel)).Replace(how)
 }
 
+const tellSQL = `SELECT count({tell:queue}) FROM unnest($1::text[]) AS q(queue)`
+
+// Tell implements store.Teller.
+func (s *Store) Tell(ctx context.Context, queues []string) error {
+	_, err := s.ids(ctx, pinSQL, s.table.sql.tell, queues)
+	return err
+}
+
 // ErrNotListening says that there is no listening connection right now.
 var ErrNotListening = errors.New("not listening")
 

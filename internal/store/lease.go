@@ -59,8 +59,11 @@ const (
 // Outcome is what a worker decided about one claimed row.
 type Outcome struct {
 	Lease
-	Kind  Kind
-	Delay time.Duration // for Retry and Release: at least zero
+	Kind Kind
+	// Locked says that somebody had the row locked at the last try: it is not
+	// waited for.
+	Locked bool
+	Delay  time.Duration // for Retry and Release: at least zero
 	// Ran is how long ago the attempt began, for Retry: it sets the times of
 	// the first and the last attempt.
 	Ran time.Duration
@@ -74,8 +77,11 @@ type Outcome struct {
 // Exchanged answers [Exchanger.Exchange].
 type Exchanged struct {
 	// Settled lists the outcomes that took effect, by row id, in no order.
-	// An outcome that is not here found its lease gone and changed nothing.
+	// An outcome that is in neither list found its lease gone and changed nothing.
 	Settled []int64
+	// Locked lists those whose rows still have their leases, but somebody else has
+	// them locked: nothing was changed, and the caller tries again.
+	Locked []int64
 	// Batches answers the claims, one each, in their order.
 	Batches []Batch
 }

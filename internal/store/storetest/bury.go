@@ -98,7 +98,7 @@ func buryBroken(s *scene) {
 	before := s.rows()
 	s.NoErr(s.h.BreakDeadLetters(s.ctx))
 
-	ids, err := s.store.Bury(s.ctx, []store.Outcome{bury(ms[1], "rejected", "now")})
+	ids, _, err := s.store.Bury(s.ctx, []store.Outcome{bury(ms[1], "rejected", "now")})
 	s.True(err != nil)
 	s.Equal(len(ids), 0)
 	rows := s.rows()
@@ -117,7 +117,7 @@ func buryBrokenAlone(s *scene) {
 	ms := s.claimUpTo("orders", 2)
 	s.NoErr(s.h.BreakDeadLetters(s.ctx))
 
-	_, err := s.store.Bury(s.ctx, []store.Outcome{bury(ms[0], "rejected", "")})
+	_, _, err := s.store.Bury(s.ctx, []store.Outcome{bury(ms[0], "rejected", "")})
 	s.True(err != nil)
 
 	s.Equal(s.extend(ms[0].Lease), []int64{ms[0].ID})

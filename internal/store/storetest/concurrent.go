@@ -143,14 +143,14 @@ func concurrentExtend(s *scene) {
 	done := make(chan struct{})
 	settlers := []func() error{
 		func() error {
-			return inChunks(acks, 20, ack, func(os []store.Outcome) ([]int64, error) {
+			return inChunks(acks, 20, ack, func(os []store.Outcome) (settled, locked []int64, err error) {
 				ex, err := s.store.Exchange(s.ctx, os, nil)
-				return ex.Settled, err
+				return ex.Settled, ex.Locked, err
 			})
 		},
 		func() error {
 			toBury := func(m store.Claimed) store.Outcome { return bury(m, "rejected", "") }
-			return inChunks(burials, 20, toBury, func(os []store.Outcome) ([]int64, error) {
+			return inChunks(burials, 20, toBury, func(os []store.Outcome) (settled, locked []int64, err error) {
 				return s.store.Bury(s.ctx, os)
 			})
 		},
@@ -186,16 +186,22 @@ func concurrentExtend(s *scene) {
 	s.Equal(len(s.deadLetters()), rows/2)
 }
 
-// inChunks settles the messages n at a time; every one must take effect.
-func inChunks(ms []store.Claimed, n int, outcome func(store.Claimed) store.Outcome, settle func([]store.Outcome) ([]int64, error)) error {
+// inChunks settles the messages n at a time; every one must take effect, if need be
+// after others have let go of its row.
+func inChunks(ms []store.Claimed, n int, outcome func(store.Claimed) store.Outcome, settle func([]store.Outcome) (settled, locked []int64, err error)) error {
 	for chunk := range slices.Chunk(ms, n) {
 		var outcomes []store.Outcome
 		for _, m := range chunk {
 			outcomes = append(outcomes, outcome(m))
 		}
-		settled, err := settle(outcomes)
-		if err != nil {
-			return err
+		var settled []int64
+		for len(outcomes) > 0 {
+			some, locked, err := settle(outcomes)
+			if err != nil {
+				return err
+			}
+			settled = append(settled, some...)
+			outcomes = slices.DeleteFunc(outcomes, func(o store.Outcome) bool { return !slices.Contains(locked, o.ID) })
 		}
 		if !slices.Equal(sorted(settled), sorted(idsOf(chunk))) {
 			return fmt.Errorf("settled %d of %d held leases", len(settled), len(chunk))

@@ -52,6 +52,22 @@ type Locker interface {
 	Lock(ctx context.Context, ids ...int64) (unlock func() error, err error)
 }
 
+// Holder is an optional side door of a [Harness]: the scenarios about rows that
+// are handled in the transaction that holds them run only where there is one.
+type Holder interface {
+	// Hold begins a transaction and holds in it what the claim asks for.
+	Hold(ctx context.Context, c store.Claim) (Hold, store.Batch, error)
+}
+
+// Hold is a transaction that holds rows.
+type Hold interface {
+	// Pass lets some time pass, and reads the store's clock then.
+	Pass(ctx context.Context) (now time.Time, err error)
+	Settle(ctx context.Context, outcomes ...store.Outcome) error
+	Bury(ctx context.Context, outcomes ...store.Outcome) error
+	Commit(ctx context.Context) error
+}
+
 // Row is one row of the table. Of a row that nobody holds, the token is
 // uuid.Nil and ClaimedAt is zero; the other columns are as in [store.Claimed].
 type Row struct {

@@ -3,6 +3,8 @@ package storetest
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -16,6 +18,10 @@ func lockedScenarios() []scenario {
 		{"a claim of expired leases passes over it", lockedIsNotTakenOver},
 		{"extend leaves it and counts it as held", lockedIsHeld},
 		{"look sees it", lockedIsSeen},
+		{"settling passes over it and says so, also at the next try", lockedIsNotSettled},
+		{"settling says of a stale lease that it is gone, locked or not", lockedAndStale},
+		{"burying passes over it and says so", lockedIsNotBuried},
+		{"returning passes over it", lockedIsNotReturned},
 	}
 }
 
@@ -119,6 +125,80 @@ func lockedIsSeen(s *scene) {
 	got := s.look(watch("orders"))[0]
 	s.True(got.HasNext)
 	s.True(got.NextDue <= 0)
+
+	unlock()
+}
+
+func lockedIsNotSettled(s *scene) {
+	const n = 6
+	s.publishN("orders", n)
+	ms := s.claimUpTo("orders", n)
+	fresh := s.publishN("orders", 1)
+	unlock := s.lock(ms[0].ID, ms[1].ID, ms[2].ID)
+	outcomes := []store.Outcome{
+		ack(ms[0]), retry(ms[1], 0, 0), release(ms[2], 0),
+		ack(ms[3]), retry(ms[4], time.Hour, 0), release(ms[5], time.Hour),
+	}
+
+	ex := s.exchange(outcomes, pending("orders", 10))
+	s.Equal(sorted(ex.Settled), idsOf(ms[3:]))
+	s.Equal(sorted(ex.Locked), idsOf(ms[:3]))
+	s.Equal(idsOf(ex.Batches[0].Messages), fresh)
+
+	outcomes = outcomes[:3]
+	for i := range outcomes {
+		outcomes[i].Locked = true
+		s.Equal(s.row(ms[i].ID).Lease, ms[i].Lease) // as it was
+	}
+	ex = s.exchange(outcomes)
+	s.Equal(len(ex.Settled), 0)
+	s.Equal(sorted(ex.Locked), idsOf(ms[:3]))
+
+	unlock()
+	ex = s.exchange(outcomes)
+	s.Equal(sorted(ex.Settled), idsOf(ms[:3]))
+	s.Equal(len(ex.Locked), 0)
+}
+
+func lockedAndStale(s *scene) {
+	s.publishN("orders", 2)
+	ms := s.claimUpTo("orders", 2)
+	unlock := s.lock(ms[0].ID, ms[1].ID)
+	ms[0].Token = uuid.New()
+
+	ex := s.exchange([]store.Outcome{ack(ms[0]), ack(ms[1])})
+	s.Equal(len(ex.Settled), 0)
+	s.Equal(ex.Locked, []int64{ms[1].ID})
+
+	unlock()
+}
+
+func lockedIsNotBuried(s *scene) {
+	s.publishN("orders", 2)
+	ms := s.claimUpTo("orders", 2)
+	unlock := s.lock(ms[0].ID)
+	outcomes := []store.Outcome{bury(ms[0], "rejected", "a"), bury(ms[1], "rejected", "b")}
+
+	moved, locked, err := s.store.Bury(s.ctx, outcomes)
+	s.NoErr(err)
+	s.Equal(moved, []int64{ms[1].ID})
+	s.Equal(locked, []int64{ms[0].ID})
+	s.Equal(len(s.deadLetters()), 1)
+
+	unlock()
+	outcomes[0].Locked = true
+	s.Equal(s.bury(outcomes[0]), []int64{ms[0].ID})
+	s.Equal(len(s.deadLetters()), 2)
+}
+
+func lockedIsNotReturned(s *scene) {
+	s.publishN("orders", 2)
+	ms := s.claimUpTo("orders", 2)
+	unlock := s.lock(ms[0].ID)
+
+	s.NoErr(s.store.Return(s.ctx, []string{"orders"}, []uuid.UUID{ms[0].Token}))
+	s.True(s.row(ms[0].ID).held())
+	s.True(!s.row(ms[1].ID).held())
 
 	unlock()
 }

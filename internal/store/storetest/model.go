@@ -301,7 +301,7 @@ func (m *model) bury(t *rapid.T) {
 			delete(m.rows, l.ID)
 		}
 	}
-	moved, err := m.Store().Bury(t.Context(), outcomes)
+	moved, _, err := m.Store().Bury(t.Context(), outcomes)
 	m.same(t, "bury", moved, want, err)
 }
 

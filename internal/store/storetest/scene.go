@@ -111,8 +111,9 @@ func (s *scene) settle(outcomes ...store.Outcome) []int64 {
 func (s *scene) bury(outcomes ...store.Outcome) []int64 {
 	s.t.Helper()
 	s.Helper()
-	ids, err := s.store.Bury(s.ctx, outcomes)
+	ids, locked, err := s.store.Bury(s.ctx, outcomes)
 	s.NoErr(err)
+	s.Equal(len(locked), 0)
 	return sorted(ids)
 }
 

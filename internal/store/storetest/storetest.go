@@ -29,6 +29,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"message", messageScenarios()},
 		{"paused", pausedScenarios()},
 		{"locked", lockedScenarios()},
+		{"held", heldScenarios()},
 		{"concurrent", concurrentScenarios()},
 	}
 	for _, group := range groups {
