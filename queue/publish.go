@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/letterbox-go/letterbox/internal/access"
+	"github.com/letterbox-go/letterbox/internal/postgres"
 	"github.com/letterbox-go/letterbox/internal/store"
 )
 
@@ -135,35 +135,20 @@ func publish(ctx context.Context, tx Tx, p *publication, drafts []Draft) ([]int6
 			return nil, fmt.Errorf("publish to queue %q: %w", drafts[i].queue.name, err)
 		}
 	}
-	ids, first := make([]int64, 0, len(drafts)), run(drafts)
-	err := access.Together(ctx, tx, first < len(drafts), func(tx access.Tx) error {
-		for i := 0; i < len(drafts); { // a statement for each run
-			t, n := drafts[i].queue.table, i+run(drafts[i:])
-			some, err := access.Publish(ctx, tx, t, rows[i:n])
-			if err != nil {
-				return fmt.Errorf("publish to %s: %w", which(drafts[i:n]), access.Explain(t, err))
-			}
-			ids = append(ids, some...)
-			i = n
+	ids := make([]int64, 0, len(drafts))
+	table := func(i int) *postgres.Table { return drafts[i].queue.table }
+	err := access.Runs(ctx, tx, len(drafts), table, func(tx access.Tx, t *postgres.Table, i, end int) error {
+		some, err := access.Publish(ctx, tx, t, rows[i:end])
+		if err != nil {
+			return fmt.Errorf("publish to %s: %w", which(drafts[i:end]), access.Explain(t, err))
 		}
+		ids = append(ids, some...)
 		return nil
 	})
-	switch {
-	case errors.Is(err, ErrNoTransaction):
-		return nil, fmt.Errorf("publish to %s: %w", which(drafts[:first]), err)
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	return ids, nil
-}
-
-// run is how many drafts from the first on are of one table.
-func run(drafts []Draft) int {
-	n, names := 1, drafts[0].queue.table.Names()
-	for n < len(drafts) && drafts[n].queue.table.Names() == names {
-		n++
-	}
-	return n
 }
 
 // which names the queues of drafts for an error.

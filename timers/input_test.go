@@ -74,7 +74,7 @@ func TestCalls_RefuseBadInput(t *testing.T) {
 		{"nil transaction", on(nil, scheduled("t", soon, secret)), queue.ErrNoTransaction, `timer "t" of queue "reminders"`},
 		{"nil *pgxpool.Tx", on((*pgxpool.Tx)(nil), moved(soon)), queue.ErrNoTransaction, ""},
 		{"nil *sql.Tx", on(queue.SQL(nil), cancel(reminders, "t")), queue.ErrNoTransaction, ""},
-		{"nil database", on(queue.Autocommit(nil), batch()), queue.ErrNoTransaction, ""},
+		{"nil database", on(queue.Autocommit(nil), batch()), queue.ErrNoTransaction, `of queue "`},
 		{"missing table", scheduled("t", soon, missing.Draft(nil)), queue.ErrNoTable, "Outbox.Create"},
 		{"missing table of a list", func(tx queue.Tx) error { _, _, err := timers.Of(missing).NextDue(ctx, tx); return err }, queue.ErrNoTable, "Outbox.Create"},
 

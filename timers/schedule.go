@@ -130,22 +130,15 @@ func scheduleBatch(ctx context.Context, tx queue.Tx, seal sealer, batch []Timer)
 		return nil, err
 	}
 	written := make([]store.Written, len(b.rows))
-	several := b.tables[0].Names() != b.tables[len(b.tables)-1].Names()
-	err = access.Together(ctx, tx, several, func(tx access.Tx) error {
-		for i := 0; i < len(b.rows); { // a statement for each run of rows of one table
-			t, n := b.tables[i], i+1
-			for n < len(b.rows) && b.tables[n].Names() == t.Names() {
-				n++
-			}
-			err := access.Write(ctx, tx, t, n > 1, func(o store.Outbox) error {
-				w, err := o.ScheduleTimers(ctx, b.rows[i:n])
-				copy(written[i:], w)
-				return err
-			})
-			if err != nil {
-				return fmt.Errorf("schedule %d timers of queue %q and others: %w", n-i, b.rows[i].Queue, err)
-			}
-			i = n
+	table := func(i int) *postgres.Table { return b.tables[i] }
+	err = access.Runs(ctx, tx, len(b.rows), table, func(tx access.Tx, t *postgres.Table, i, end int) error {
+		err := access.Write(ctx, tx, t, end-i > 1, func(o store.Outbox) error {
+			w, err := o.ScheduleTimers(ctx, b.rows[i:end])
+			copy(written[i:], w)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("schedule %d timers of queue %q and others: %w", end-i, b.rows[i].Queue, err)
 		}
 		return nil
 	})

@@ -146,6 +146,20 @@ func TestHandler_WhatItSaysDecides(t *testing.T) {
 	}
 }
 
+// buriesOne has a handler of orders get the orders 0, 1 and 2, of which one fails for good
+// with an error like this.
+func buriesOne(t *testing.T, form queue.Subscription, like string) {
+	t.Helper()
+	db := newDB(t)
+	commit(t, db.Pool, func(tx pgx.Tx) error {
+		_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
+		return err
+	})
+	start(t, db.Pool, form)
+	eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE $1", like)
+	eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
+}
+
 // An error's own methods run where they can harm nobody but its message.
 func TestHandler_ErrorsThatPanicFailTheirMessageAlone(t *testing.T) {
 	t.Parallel()
@@ -173,14 +187,7 @@ func TestHandler_ErrorsThatPanicFailTheirMessageAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := newDB(t)
-			commit(t, db.Pool, func(tx pgx.Tx) error {
-				_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
-				return err
-			})
-			start(t, db.Pool, form)
-			eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE 'panic: %'")
-			eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
+			buriesOne(t, form, "panic: %")
 		})
 	}
 }

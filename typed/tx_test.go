@@ -248,14 +248,7 @@ func TestTx_AResultThatIsLeftOpenIsAFailure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := newDB(t)
-			commit(t, db.Pool, func(tx pgx.Tx) error {
-				_, err := orders.PublishBatch(t.Context(), tx, []order{{ID: 0}, {ID: 1}, {ID: 2}})
-				return err
-			})
-			start(t, db.Pool, form)
-			eventually(t, db.Pool, 1, "SELECT count(*)::int FROM outbox_dlq WHERE last_exception LIKE '%close its rows%'")
-			eventually(t, db.Pool, 0, "SELECT count(*)::int FROM outbox")
+			buriesOne(t, form, "%close its rows%")
 		})
 	}
 }

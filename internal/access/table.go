@@ -49,19 +49,41 @@ func Publish(ctx context.Context, tx Tx, t *postgres.Table, drafts []store.Draft
 // which f has several statements begins a transaction around them. What the database
 // says of t is explained.
 func Write(ctx context.Context, tx Tx, t *postgres.Table, several bool, f func(store.Outbox) error) error {
-	if x, ok := tx.(autocommit); ok && isMemory(x.DB) {
-		several = true
-	}
-	return Explain(t, Together(ctx, tx, several, func(tx Tx) error { return f(In(tx, t)) }))
-}
-
-// Together calls f with tx, checked as every publish checks it, or with a
-// transaction begun for it where tx is an [Autocommit] and f has several statements:
-// all of them happen, or none.
-func Together(ctx context.Context, tx Tx, several bool, f func(Tx) error) error {
 	if err := CheckTx(tx); err != nil {
 		return err
 	}
+	if x, ok := tx.(autocommit); ok && isMemory(x.DB) {
+		several = true
+	}
+	return Explain(t, together(ctx, tx, several, func(tx Tx) error { return f(In(tx, t)) }))
+}
+
+// Runs calls f for each run of neighbours, from i to before end, that are of one
+// table, of which there are n. With an [Autocommit] all of them happen, or none. f
+// checks tx, and says in its error what it was about.
+func Runs(ctx context.Context, tx Tx, n int, table func(i int) *postgres.Table, f func(tx Tx, t *postgres.Table, i, end int) error) error {
+	run := func(i int) (end int) {
+		for end = i + 1; end < n && table(end).Names() == table(i).Names(); {
+			end++
+		}
+		return end
+	}
+	several := run(0) < n && CheckTx(tx) == nil
+	return together(ctx, tx, several, func(tx Tx) error {
+		for i := 0; i < n; {
+			end := run(i)
+			if err := f(tx, table(i), i, end); err != nil {
+				return err
+			}
+			i = end
+		}
+		return nil
+	})
+}
+
+// together calls f with tx, or with a transaction begun for it where tx is an
+// [Autocommit] and f has several statements.
+func together(ctx context.Context, tx Tx, several bool, f func(Tx) error) error {
 	if x, ok := tx.(autocommit); ok && several {
 		return pgx.BeginFunc(ctx, x.DB, func(tx pgx.Tx) error { return f(tx) })
 	}

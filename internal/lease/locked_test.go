@@ -63,18 +63,24 @@ func TestEngine_ALockedRowHoldsUpNothingElse(t *testing.T) {
 	}
 }
 
+// runLocked runs one message, whose row somebody has locked, until finish is called.
+func (r *rig) runLocked(outcome store.Outcome) (finish, unlock func()) {
+	running := make(chan struct{})
+	r.start(queueOf(one(func(context.Context, store.Claimed) store.Outcome {
+		<-running
+		return outcome
+	})))
+	unlock = r.lock(r.publish(drafts(1)...)...)
+	return func() { close(running) }, unlock
+}
+
 func TestEngine_ALockedRowIsWrittenByTheDrain(t *testing.T) {
 	for name, outcome := range map[string]store.Outcome{"ack": {Kind: store.Ack}, "bury": {Kind: store.Bury}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
-				finish := make(chan struct{})
-				r.start(queueOf(one(func(context.Context, store.Claimed) store.Outcome {
-					<-finish
-					return outcome
-				})))
-				unlock := r.lock(r.publish(drafts(1)...)...)
+				finish, unlock := r.runLocked(outcome)
 				time.AfterFunc(lastWrites/4, unlock)
-				close(finish)
+				finish()
 				took, err := r.stop()
 				r.is.NoErr(err)
 				r.is.True(took < lastWrites)
@@ -89,14 +95,9 @@ func TestEngine_ALockedRowDoesNotHoldUpTheDrain(t *testing.T) {
 	for name, outcome := range map[string]store.Outcome{"ack": {Kind: store.Ack}, "bury": {Kind: store.Bury}} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(r *rig) {
-				finish := make(chan struct{})
-				r.start(queueOf(one(func(context.Context, store.Claimed) store.Outcome {
-					<-finish
-					return outcome
-				})))
-				unlock := r.lock(r.publish(drafts(1)...)...)
+				finish, unlock := r.runLocked(outcome)
 				r.forget()
-				close(finish)
+				finish()
 				took, err := r.stop()
 				r.is.NoErr(err)
 				r.is.True(took <= lastWrites)
